@@ -1,0 +1,428 @@
+//! The pass: from the machine and its document to files that are right.
+//!
+//! Decides how the boxes are put together, and turns what each can fail with into one [`Fault`], so that every pass ends
+//! in a report. The commands take as much of it as they need; [`run`] is the loop around it.
+
+#![forbid(unsafe_code)]
+
+mod finder;
+pub mod run;
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use tracing::{debug, info, warn};
+
+use crate::apply;
+use crate::config::{self, Absent, Config};
+use crate::detect::{Facts, Verdict};
+use crate::environment::{self, Environment, Platform};
+use crate::parameters::Violations;
+use crate::plan::{Ids, Plan};
+use crate::problem::Problems;
+use crate::protocol;
+use crate::report::{Failure, Part, Report, Stage, Took};
+use crate::state::State;
+use crate::sys::{self, Root, clock, process};
+use crate::template::{Rendered, Surroundings};
+use crate::transport::{self, Document, Source};
+
+pub use finder::{Finder, Step};
+
+/// The largest target file that is compared with its new version.
+const TARGET_LIMIT: u64 = 64 * 1024 * 1024;
+/// The longest failure message in a report; the log has all of it.
+const MESSAGE_LIMIT: usize = 8 * 1024;
+
+/// How a command ends (sysexits.h, as far as it is used).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done, or nothing to do.
+    Done = 0,
+    /// It failed.
+    Failed = 1,
+    /// The command line is wrong (EX_USAGE).
+    Usage = 64,
+    /// Not there yet (EX_TEMPFAIL).
+    TryAgain = 75,
+    /// Configuration, template or environment is wrong (EX_CONFIG).
+    Refused = 78,
+}
+
+/// Why a pass failed, for the report and for the exit status.
+#[derive(Debug)]
+pub struct Fault {
+    /// What the platform is told.
+    pub failure: Failure,
+    /// What the caller is told.
+    pub exit: Exit,
+}
+
+impl Fault {
+    fn new(stage: Part, code: &str, exit: Exit, error: &(dyn Error + 'static)) -> Box<Self> {
+        Self::said(stage, code, exit, chain(error))
+    }
+
+    fn said(stage: Part, code: &str, exit: Exit, mut message: String) -> Box<Self> {
+        if message.len() > MESSAGE_LIMIT {
+            let end = message.floor_char_boundary(MESSAGE_LIMIT);
+            message.replace_range(end.., " ...");
+        }
+        Box::new(Self { failure: Failure { stage, code: code.to_owned(), message, is_final: true }, exit })
+    }
+
+    /// A command line that asks for what is not to be had.
+    pub fn usage(message: String) -> Box<Self> {
+        Self::said(Part::Agent, "Usage", Exit::Usage, message)
+    }
+
+    /// There is no environment where one is needed.
+    pub fn absent(message: String) -> Box<Self> {
+        Self::said(Part::Transport, "EnvironmentNotFound", Exit::Failed, message)
+    }
+
+    /// Values break rules. Without an environment, a required one is not wrong but missing.
+    pub fn parameters(violations: &Violations, has_environment: bool) -> Box<Self> {
+        let exit = if has_environment { Exit::Refused } else { Exit::Failed };
+        Self::new(Part::Parameters, "ParametersInvalid", exit, violations)
+    }
+
+    /// The configuration is wrong, or nothing but templates are.
+    pub fn configuration(problems: &Problems) -> Box<Self> {
+        let (stage, code) = if problems.0.iter().all(|problem| problem.file.starts_with(config::TEMPLATES)) {
+            (Part::Template, "TemplateInvalid")
+        } else {
+            (Part::Agent, "ConfigurationInvalid")
+        };
+        Self::new(stage, code, Exit::Refused, problems)
+    }
+
+    /// The machine's file tree, or something else that everything needs, is not to be had.
+    pub fn outside(error: &sys::Error) -> Box<Self> {
+        Self::new(Part::Agent, "Unavailable", Exit::Failed, error)
+    }
+}
+
+impl From<transport::Error> for Box<Fault> {
+    fn from(error: transport::Error) -> Self {
+        let (code, exit) = match &error {
+            error if error.is_temporary() => ("SourceNotThere", Exit::TryAgain),
+            transport::Error::Image { .. } => ("ImageBroken", Exit::Refused),
+            transport::Error::Missing(..) => ("EnvironmentNotFound", Exit::Failed),
+            transport::Error::Unreadable(_) => ("SourceUnreadable", Exit::Failed),
+        };
+        Fault::new(Part::Transport, code, exit, &error)
+    }
+}
+
+/// An error and its causes, in one line.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Result of a part of the pass.
+pub type Result<T> = std::result::Result<T, Box<Fault>>;
+
+/// The machine that a pass works on: its file tree, and what it was found to be.
+#[derive(Debug)]
+pub struct Machine {
+    /// Its file tree.
+    pub root: Root,
+    /// What it was found to be.
+    pub verdict: Verdict,
+    /// How long the parts took so far.
+    pub took: Took,
+}
+
+impl Machine {
+    /// Looks at the machine.
+    pub fn new(root: Root) -> Self {
+        let begin = clock::now();
+        let verdict = Facts::read(&root).verdict();
+        info!(hypervisor = verdict.vm, decided_by = verdict.decided_by, "detected {}", verdict.vm);
+        let took = Took { detect: micros_since(begin), ..Took::default() };
+        Self { root, verdict, took }
+    }
+
+    /// Gets the document: from the source that was named, or by looking and waiting as the configuration says. Blocks;
+    /// [`run`] has a loop of its own.
+    ///
+    /// # Errors
+    /// The source is broken; or, where it was named, has no document.
+    pub fn document(&mut self, config: &Config, source: Option<&Source>) -> Result<Option<Document>> {
+        let begin = clock::now();
+        let document = match source {
+            Some(source) => Some(transport::fetch(source)?),
+            None => Finder::new(config.patience, self.verdict.is_vm(), begin).find(&self.root)?,
+        };
+        self.took.transport = micros_since(begin);
+        Ok(document)
+    }
+
+    /// Reads the document.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub fn environment(&mut self, document: &Document) -> Result<Received> {
+        let begin = clock::now();
+        let (environment, warnings) = environment::parse(&document.bytes).map_err(|source| {
+            let error = Refused { from: document.source.to_string(), source };
+            Fault::new(Part::Environment, "DocumentRefused", Exit::Refused, &error)
+        })?;
+        self.took.environment = micros_since(begin);
+        let count = warnings.len();
+        info!(source = %document.source, id = environment.id, warnings = count, "read the OVF environment");
+        for warning in &warnings {
+            debug!(line = warning.line, column = warning.column, "{}", warning.message);
+        }
+        Ok(Received { environment, warnings, digest: document.digest(), source: document.source.to_string() })
+    }
+
+    /// Decides what should be and compares it with what is. Changes nothing.
+    ///
+    /// # Errors
+    /// A value breaks a rule, a template cannot be rendered with it, or a target cannot be looked at.
+    pub fn prepare(&mut self, config: &Config, received: Option<Received>) -> Result<Prepared> {
+        let (state, trouble) = State::load(&self.root, &config.state);
+        if let Some(trouble) = trouble {
+            warn!("the state of earlier passes is lost: {trouble}");
+        }
+        let next = state.with_environment(received.as_ref().map(|received| received.digest.clone()));
+        if received.is_none() {
+            match config.absent {
+                Absent::Fail => {
+                    let message = "no OVF environment was found, and [environment] absent = \"fail\"; attach one, or allow \
+                                   its absence";
+                    return Err(Fault::absent(message.to_owned()));
+                }
+                Absent::Keep if state.generation > 0 => {
+                    info!("no OVF environment; the files of generation {} stay", state.generation);
+                    let plan = Plan { kept: Some(state.generation), ..Plan::default() };
+                    return Ok(Prepared { received, plan, next: state.clone(), state });
+                }
+                Absent::Keep | Absent::Defaults => {
+                    info!("no OVF environment; the parameters' defaults apply")
+                }
+            }
+        }
+        let rendered = self.render(config, received.as_ref())?;
+        let begin = clock::now();
+        let plan = compare(&self.root, rendered)?;
+        self.took.template += micros_since(begin);
+        Ok(Prepared { received, plan, state, next })
+    }
+
+    fn render(&mut self, config: &Config, received: Option<&Received>) -> Result<Vec<Rendered>> {
+        let begin = clock::now();
+        let environment = received.map(|received| &received.environment);
+        let parameters = config
+            .parameters
+            .evaluate(environment)
+            .map_err(|violations| Fault::parameters(&violations, received.is_some()))?;
+        self.took.parameters = micros_since(begin);
+        let begin = clock::now();
+        let nowhere = Platform::default();
+        let surroundings = Surroundings {
+            platform: environment.map_or(&nowhere, |e| &e.platform),
+            hypervisor: self.verdict.vm,
+            environment_id: environment.map_or("", |e| &e.id),
+        };
+        let rendered = config
+            .templates
+            .render(&config.parameters, &parameters, surroundings)
+            .map_err(|problems| Fault::new(Part::Template, "RenderFailed", Exit::Refused, &problems))?;
+        self.took.template = micros_since(begin);
+        Ok(rendered)
+    }
+
+    /// Makes it so.
+    ///
+    /// # Errors
+    /// Something could not be written; unless the message says otherwise, nothing was changed.
+    pub fn apply(&mut self, config: &Config, prepared: &Prepared) -> Result<Applied> {
+        let begin = clock::now();
+        let Prepared { plan, state, next, .. } = prepared;
+        let mut generation = state.generation;
+        let mut changed = Vec::new();
+        if !plan.is_empty() || generation == 0 && !plan.changes.is_empty() {
+            // A guest whose image already has the right files is configured too.
+            generation += 1;
+            let next = next.with_generation(generation);
+            changed = apply::apply(&self.root, plan, &next, &config.state)
+                .map_err(|error| {
+                    let exit =
+                        if matches!(error, apply::Error::Busy(_)) { Exit::TryAgain } else { Exit::Failed };
+                    Fault::new(Part::Apply, "ApplyFailed", exit, &error)
+                })?
+                .changed;
+        } else if next != state
+            && let Err(error) = next.save(&self.root, &config.state)
+        {
+            // The files are right, which is what counts; the next pass compares them again.
+            warn!("cannot record the digest of the environment: {}", chain(&error));
+        }
+        self.took.apply = micros_since(begin);
+        let total = plan.changes.len();
+        info!(generation, "wrote {} of {total} files", changed.len());
+        for path in &changed {
+            debug!(path = %path.display(), "wrote");
+        }
+        Ok(Applied { generation, changed, environment: next.environment.clone() })
+    }
+}
+
+/// A document that is not an OVF environment as it should be.
+#[derive(Debug, thiserror::Error)]
+#[error("the OVF environment from {from} is refused")]
+struct Refused {
+    from: String,
+    source: environment::Error,
+}
+
+/// A document that was read.
+#[derive(Debug)]
+pub struct Received {
+    /// What it says.
+    pub environment: Environment,
+    /// What was mended in it.
+    pub warnings: Vec<environment::Warning>,
+    /// Its digest.
+    pub digest: String,
+    /// Where it came from.
+    pub source: String,
+}
+
+/// What a pass would do.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The document, if there is one.
+    pub received: Option<Received>,
+    /// The files.
+    pub plan: Plan,
+    state: State,
+    next: State,
+}
+
+impl Prepared {
+    /// What is remembered of earlier passes.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+}
+
+/// What a pass did.
+#[derive(Debug)]
+pub struct Applied {
+    /// The generation after it.
+    pub generation: u64,
+    /// Files that were written.
+    pub changed: Vec<PathBuf>,
+    /// The digest of the document that is applied now.
+    pub environment: Option<String>,
+}
+
+/// Reads what is where the files should go. Under a root that stands for another machine nobody's number is known, so
+/// owners are shown and not compared.
+fn compare(root: &Root, rendered: Vec<Rendered>) -> Result<Plan> {
+    let fail = |error: &(dyn Error + 'static)| Fault::new(Part::Apply, "ApplyFailed", Exit::Failed, error);
+    let accounts = root.is_system().then(|| sys::accounts::Accounts::read(root)).transpose();
+    let accounts = accounts.map_err(|error| fail(&error))?;
+    let mut files = Vec::new();
+    let mut leftovers = Vec::new();
+    for file in rendered {
+        let ids = match &accounts {
+            None => Ids::default(),
+            Some(accounts) => ids(accounts, &file).map_err(|error| fail(&error))?,
+        };
+        let target = |what| fail(&apply::Error::Target { template: file.template.clone(), what });
+        let place = root.place(&file.path).map_err(target)?;
+        let current = place.current(TARGET_LIMIT).map_err(target)?;
+        leftovers.extend(place.leftovers().map_err(target)?);
+        files.push((file, ids, current));
+    }
+    Ok(Plan::new(files, leftovers))
+}
+
+/// The account that a template names is not there.
+#[derive(Debug, thiserror::Error)]
+#[error("{template}: there is no {kind} `{name}`; add it to the image, or change the template")]
+struct NoAccount {
+    template: String,
+    kind: &'static str,
+    name: String,
+}
+
+/// Owner and group as numbers. What a template does not name is the agent's own.
+fn ids(accounts: &sys::accounts::Accounts, file: &Rendered) -> std::result::Result<Ids, NoAccount> {
+    let number = |kind, name: &Option<String>, find: &dyn Fn(&str) -> Option<u32>| match name {
+        None => Ok(None),
+        Some(name) => find(name).map(Some).ok_or_else(|| NoAccount {
+            template: file.template.clone(),
+            kind,
+            name: name.clone(),
+        }),
+    };
+    Ok(Ids {
+        owner: number("user", &file.owner, &|name| accounts.user(name))?.or(Some(process::euid())),
+        group: number("group", &file.group, &|name| accounts.group(name))?.or(Some(process::egid())),
+    })
+}
+
+/// A report about `machine` in which nothing has happened yet.
+pub fn new_report(machine: &Machine) -> Report {
+    Report {
+        protocol: protocol::VERSIONS,
+        boot: machine.root.clue("/proc/sys/kernel/random/boot_id").unwrap_or_default(),
+        session: process::random_id(),
+        seq: 1,
+        id: String::new(),
+        stage: Stage::Starting,
+        ready: false,
+        generation: 0,
+        environment: None,
+        source: "none".to_owned(),
+        stale: false,
+        unmet: Vec::new(),
+        deadline_ms: None,
+        failure: None,
+        changed: Vec::new(),
+        warnings: 0,
+        accepts: protocol::ACCEPTS.map(str::to_owned).to_vec(),
+        expect: None,
+        agent: env!("CARGO_PKG_VERSION").to_owned(),
+        hypervisor: machine.verdict.vm.to_owned(),
+        uptime_ms: clock::now().as_millis() as u64,
+        took_us: machine.took,
+    }
+}
+
+/// Puts the document's part into a report.
+pub fn report_received(report: &mut Report, received: &Received) {
+    report.id.clone_from(&received.environment.id);
+    report.warnings = received.warnings.len();
+}
+
+/// Puts where a document came from into a report: also of one that is refused, so that the platform knows which.
+pub fn report_source(report: &mut Report, document: &Document) {
+    report.source = document.source.to_string();
+}
+
+/// Puts a pass that ended into a report.
+pub fn report_applied(report: &mut Report, applied: &Applied) {
+    report.generation = applied.generation;
+    report.environment.clone_from(&applied.environment);
+    report.changed = applied.changed.iter().map(|path| path.display().to_string()).collect();
+    report.failure = None;
+}
+
+fn micros_since(begin: clock::Moment) -> u64 {
+    (clock::now() - begin).as_micros() as u64
+}

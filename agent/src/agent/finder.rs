@@ -1,0 +1,108 @@
+//! Looks for the document until it is found or waiting for it is no longer worth it.
+//!
+//! Puts the look (`transport`), the patience (`transport::wait`) and the kernel's events together. Decides nothing else.
+
+#![forbid(unsafe_code)]
+
+use tracing::{debug, info, warn};
+
+use super::{Fault, Result, chain};
+use crate::sys::poll::Poll;
+use crate::sys::uevent::{Received, Uevents};
+use crate::sys::{Error, Root, clock};
+use crate::transport::wait::{Next, Patience, Search};
+use crate::transport::{self, Document};
+
+/// A search under way.
+#[derive(Debug)]
+pub struct Finder {
+    search: Search,
+    told: bool,
+}
+
+/// What one look came to.
+#[derive(Debug)]
+pub enum Step {
+    /// It is over: the document, or none.
+    Over(Option<Document>),
+    /// Look again at this moment, or when a block device comes or changes.
+    LookAt(clock::Moment),
+}
+
+impl Finder {
+    /// Starts now.
+    pub fn new(patience: Patience, is_vm: bool, now: clock::Moment) -> Self {
+        Self { search: Search::new(patience, is_vm, now), told: false }
+    }
+
+    /// A block device came or changed.
+    pub fn device_event(&mut self, now: clock::Moment) {
+        self.search.device_event(now);
+    }
+
+    /// Looks once.
+    ///
+    /// # Errors
+    /// The time is over, and all that was found is broken.
+    pub fn look(&mut self, root: &Root, now: clock::Moment) -> Result<Step> {
+        let sighting = transport::look(root);
+        if let Some(document) = sighting.document {
+            for error in sighting.broken {
+                warn!("passed over: {}", chain(&error));
+            }
+            return Ok(Step::Over(Some(document)));
+        }
+        match self.search.next(sighting.drives, sighting.pending, now) {
+            Next::LookAt(moment) => {
+                if !std::mem::replace(&mut self.told, true) {
+                    let seconds = (moment - now).as_secs_f64();
+                    let what =
+                        if sighting.drives { "no document in any drive yet" } else { "no optical drive yet" };
+                    info!("{what}; waiting up to {seconds:.1} s");
+                }
+                Ok(Step::LookAt(moment))
+            }
+            Next::GiveUp => match sighting.broken.into_iter().next() {
+                Some(error) => Err(error.into()),
+                None => Ok(Step::Over(None)),
+            },
+        }
+    }
+
+    /// Looks until it is over.
+    pub(super) fn find(mut self, root: &Root) -> Result<Option<Document>> {
+        let outside = |error| Fault::outside(&Error::new("wait for", "block devices", error));
+        let poll = Poll::new().map_err(outside)?;
+        // Heard from before the first look, so that nothing comes between the two.
+        let uevents = Uevents::listen().inspect_err(|error| debug!("no uevents: {error}")).ok();
+        if let Some(uevents) = &uevents {
+            poll.add(uevents, 0).map_err(outside)?;
+        }
+        loop {
+            let now = clock::now();
+            match self.look(root, now)? {
+                Step::Over(document) => return Ok(document),
+                Step::LookAt(moment) => {
+                    while clock::now() < moment && !uevents.as_ref().is_some_and(block_event) {
+                        poll.wait(Some(moment.saturating_sub(clock::now()))).map_err(outside)?;
+                    }
+                    if clock::now() < moment {
+                        self.device_event(clock::now());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether an event of a block device has come. Reads all that have, as an edge-triggered wait wants.
+fn block_event(uevents: &Uevents) -> bool {
+    let mut seen = false;
+    loop {
+        match uevents.receive() {
+            Received::Event(event) => seen |= event.subsystem == "block",
+            Received::Lost => seen = true,
+            Received::Nothing => return seen,
+        }
+    }
+}

@@ -1,0 +1,496 @@
+//! `ovf-agent run`: one process, one thread, one loop.
+//!
+//! Decides what happens when: the search, the pass, the gates and the reports are driven by events, and none of them
+//! keeps the others waiting. It is the only process that opens the port, and it stays until it is told to stop. What an
+//! event means is decided by the pure parts (`transport::wait`, `ready`, `report`, `protocol`).
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use tracing::{debug, error, info, warn};
+
+use super::{
+    Exit, Fault, Finder, Machine, Result, Step, chain, new_report, report_applied, report_received,
+    report_source,
+};
+use crate::config::Config;
+use crate::problem::Problems;
+use crate::protocol::{self, Answer, FromGuest, FromHost, Inbox, Outbox};
+use crate::ready::{Gates, Obstacle, Probe, Task};
+use crate::report::{Failure, Part, Reporter, Stage};
+use crate::sys::clock::{Moment, now};
+use crate::sys::net::{Connecting, connect_start};
+use crate::sys::poll::{Poll, Ready};
+use crate::sys::port::{Moved, Port};
+use crate::sys::signals::Stop;
+use crate::sys::uevent::{Received, Uevents};
+use crate::sys::{Error, caller};
+use crate::transport::{Document, Source};
+
+const UEVENTS: u64 = 0;
+const STOP: u64 = 1;
+const PORT: u64 = 2;
+/// Gate number n has token `GATE + n`.
+const GATE: u64 = 16;
+
+/// What `run` was asked for.
+#[derive(Debug)]
+pub struct Options {
+    /// A source that was named, in place of looking for one.
+    pub source: Option<Source>,
+    /// A file that each report is written to as well.
+    pub report: Option<PathBuf>,
+}
+
+/// Runs until SIGTERM or SIGINT. A configuration that is wrong is reported like any other failure: the guest boots, and
+/// the platform is told why it is not configured.
+///
+/// # Errors
+/// Something that the loop itself needs is not to be had.
+pub fn run(
+    machine: Machine,
+    config: std::result::Result<Config, Problems>,
+    options: Options,
+) -> Result<Exit> {
+    let outside = |what, error| Fault::outside(&Error::new("wait for", what, error));
+    let poll = Poll::new().map_err(|error| outside("events", error))?;
+    let stop = Stop::install().map_err(|error| outside("signals", error))?;
+    poll.add(&stop, STOP).map_err(|error| outside("signals", error))?;
+    let uevents = match Uevents::listen() {
+        Ok(uevents) => {
+            poll.add(&uevents, UEVENTS).map_err(|error| outside("uevents", error))?;
+            Some(uevents)
+        }
+        Err(error) => {
+            warn!("no uevents, so devices that come later are not noticed: {error}");
+            None
+        }
+    };
+    let reporter = Reporter::new(new_report(&machine), now());
+    let mut running = Running {
+        machine,
+        options,
+        poll,
+        stop,
+        uevents,
+        reporter,
+        link: None,
+        phase: Phase::Settled,
+        probes: BTreeMap::new(),
+    };
+    running.open_port();
+    running.said();
+    match config {
+        Ok(config) => running.start(config),
+        Err(problems) => running.fail(&Fault::configuration(&problems)),
+    }
+    running.events().map_err(|error| outside("events", error))
+}
+
+struct Running {
+    machine: Machine,
+    options: Options,
+    poll: Poll,
+    stop: Stop,
+    uevents: Option<Uevents>,
+    reporter: Reporter,
+    link: Option<Link>,
+    phase: Phase,
+    probes: BTreeMap<usize, Connecting>,
+}
+
+/// What is being waited for.
+enum Phase {
+    /// The document.
+    Searching { config: Box<Config>, finder: Finder, begin: Moment, look_at: Moment },
+    /// The gates.
+    Waiting { gates: Gates, begin: Moment },
+    /// Nothing.
+    Settled,
+}
+
+/// The open port and what is on its way through it.
+struct Link {
+    port: Port,
+    path: PathBuf,
+    inbox: Inbox,
+    outbox: Outbox,
+    /// Whether the host was there when we last looked.
+    connected: bool,
+}
+
+impl Running {
+    fn start(&mut self, config: Config) {
+        let begin = now();
+        match self.options.source.clone() {
+            Some(source) => match crate::transport::fetch(&source) {
+                Ok(document) => self.configure(&config, Some(document), begin),
+                Err(error) => self.fail(&Box::<Fault>::from(error)),
+            },
+            None => {
+                let finder = Finder::new(config.patience, self.machine.verdict.is_vm(), begin);
+                self.phase = Phase::Searching { config: Box::new(config), finder, begin, look_at: begin };
+                self.look();
+            }
+        }
+    }
+
+    /// The loop. Everything that is due is done before each wait, so no event is waited for twice.
+    fn events(mut self) -> std::io::Result<Exit> {
+        loop {
+            let timeout = self.next_moment().map(|moment| moment.saturating_sub(now()));
+            for ready in self.poll.wait(timeout)? {
+                match ready.token {
+                    STOP => {
+                        if self.stop.requested() {
+                            info!("stopping");
+                            return Ok(Exit::Done);
+                        }
+                    }
+                    UEVENTS => self.uevents(),
+                    PORT => self.port_event(ready),
+                    token => self.connected((token - GATE) as usize),
+                }
+            }
+            self.timers();
+        }
+    }
+
+    fn next_moment(&self) -> Option<Moment> {
+        let phase = match &self.phase {
+            Phase::Searching { look_at, .. } => Some(*look_at),
+            Phase::Waiting { gates, .. } => Some(gates.next()),
+            Phase::Settled => None,
+        };
+        let repeat = self.reporter.repeat_at().filter(|_| self.has_host());
+        [phase, repeat].into_iter().flatten().min()
+    }
+
+    fn timers(&mut self) {
+        let now = now();
+        match &self.phase {
+            Phase::Searching { look_at, .. } if *look_at <= now => self.look(),
+            Phase::Waiting { .. } => self.try_gates(),
+            _ => {}
+        }
+        if self.has_host() && self.reporter.repeat(now) {
+            self.say();
+        }
+    }
+
+    /// Whether somebody is at the other end. Without a host there is nobody to repeat a report to; one that comes is
+    /// an event.
+    fn has_host(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.connected)
+    }
+
+    // --- the search and the pass ---
+
+    fn look(&mut self) {
+        let Phase::Searching { finder, look_at, begin, .. } = &mut self.phase else { return };
+        let begin = *begin;
+        match finder.look(&self.machine.root, now()) {
+            Ok(Step::LookAt(moment)) => *look_at = moment,
+            Ok(Step::Over(document)) => {
+                if let Phase::Searching { config, .. } = std::mem::replace(&mut self.phase, Phase::Settled) {
+                    self.configure(&config, document, begin);
+                }
+            }
+            Err(fault) => self.fail(&fault),
+        }
+    }
+
+    fn configure(&mut self, config: &Config, document: Option<Document>, begin: Moment) {
+        self.machine.took.transport = (now() - begin).as_micros() as u64;
+        self.report(|report| report.stage = Stage::Configuring);
+        match self.pass(config, document) {
+            Ok(()) => {
+                let conditions = &config.ready;
+                let mut conditions = conditions.clone();
+                if !self.machine.root.is_system() && !conditions.tcp.is_empty() {
+                    info!("under --root, tcp gates are not tried");
+                    conditions.tcp.clear();
+                }
+                let begin = now();
+                self.phase = Phase::Waiting { gates: Gates::new(&conditions, begin), begin };
+                self.try_gates();
+            }
+            Err(fault) => self.fail(&fault),
+        }
+    }
+
+    fn pass(&mut self, config: &Config, document: Option<Document>) -> Result<()> {
+        // Noted before anything can fail, so that a failure names the environment that it happened with.
+        if let Some(document) = &document {
+            self.reporter.update(now(), |report| report_source(report, document));
+        }
+        let received = document.map(|document| self.machine.environment(&document)).transpose()?;
+        if let Some(received) = &received {
+            self.reporter.update(now(), |report| report_received(report, received));
+        }
+        let prepared = self.machine.prepare(config, received)?;
+        let applied = self.machine.apply(config, &prepared)?;
+        let took = self.machine.took;
+        self.reporter.update(now(), |report| {
+            report_applied(report, &applied);
+            report.took_us = took;
+        });
+        Ok(())
+    }
+
+    fn fail(&mut self, fault: &Fault) {
+        let Failure { code, message, .. } = &fault.failure;
+        error!(code, "{message}");
+        self.phase = Phase::Settled;
+        self.probes.clear();
+        let took = self.machine.took;
+        self.report(|report| {
+            report.stage = Stage::Failed;
+            report.deadline_ms = None;
+            report.failure = Some(fault.failure.clone());
+            report.took_us = took;
+        });
+    }
+
+    // --- the gates ---
+
+    fn try_gates(&mut self) {
+        let now = now();
+        let Phase::Waiting { gates, .. } = &mut self.phase else { return };
+        for task in gates.tasks(now) {
+            match task {
+                Task::Try(index, Probe::File(path)) => {
+                    let there = self.machine.root.exists(&path);
+                    gates.outcome(index, there.then_some(()).ok_or_else(Obstacle::file_missing), now);
+                }
+                Task::Try(index, Probe::Tcp(address)) => {
+                    let attempt = connect_start(address).and_then(|connecting| {
+                        self.poll.add(&connecting, GATE + index as u64).map(|()| connecting)
+                    });
+                    match attempt {
+                        Ok(connecting) => {
+                            self.probes.insert(index, connecting);
+                        }
+                        Err(error) => {
+                            gates.outcome(index, Err(Obstacle::connection(&error)), now);
+                        }
+                    }
+                }
+                Task::Abandon(index) => {
+                    self.probes.remove(&index);
+                    let timed_out = std::io::Error::from(std::io::ErrorKind::TimedOut);
+                    gates.outcome(index, Err(Obstacle::connection(&timed_out)), now);
+                }
+            }
+        }
+        self.judge_gates();
+    }
+
+    /// A connection attempt of a gate has an outcome.
+    fn connected(&mut self, index: usize) {
+        let Some(connecting) = self.probes.remove(&index) else { return };
+        if let Phase::Waiting { gates, .. } = &mut self.phase {
+            gates.outcome(index, connecting.finish().map_err(|error| Obstacle::connection(&error)), now());
+            self.judge_gates();
+        }
+    }
+
+    fn judge_gates(&mut self) {
+        let now = now();
+        let Phase::Waiting { gates, begin } = &self.phase else { return };
+        let (unmet, left, passed) = (gates.unmet(now), gates.left(now), gates.passed());
+        let waited = (now - *begin).as_micros() as u64;
+        if passed {
+            self.phase = Phase::Settled;
+            self.machine.took.gates = waited;
+            let took = self.machine.took;
+            self.report(|report| {
+                report.stage = Stage::Ready;
+                report.unmet.clear();
+                report.deadline_ms = None;
+                report.took_us = took;
+            });
+            info!(uptime_ms = now.as_millis() as u64, "ready");
+        } else if left.is_zero() {
+            let list: Vec<_> = unmet.iter().map(|gate| format!("{}: {}", gate.gate, gate.reason)).collect();
+            let failure = Failure {
+                stage: Part::Gates,
+                code: "GatesTimedOut".to_owned(),
+                message: format!("not ready in time: {}", list.join("; ")),
+                is_final: true,
+            };
+            self.machine.took.gates = waited;
+            self.reporter.update(now, |report| report.unmet = unmet);
+            self.fail(&Fault { failure, exit: Exit::Failed });
+        } else {
+            if self.reporter.report().stage != Stage::Waiting {
+                let names: Vec<_> = unmet.iter().map(|gate| gate.gate.as_str()).collect();
+                info!("waiting for {}", names.join(", "));
+            }
+            self.report(|report| {
+                report.stage = Stage::Waiting;
+                report.unmet = unmet;
+                report.deadline_ms = Some(left.as_millis() as u64);
+            });
+        }
+    }
+
+    // --- the reports ---
+
+    /// Changes the report and, if that is news, says it.
+    fn report(&mut self, change: impl FnOnce(&mut crate::report::Report)) {
+        if self.reporter.update(now(), change) {
+            self.said();
+        }
+    }
+
+    /// Says the report to everybody who is to hear it when it changes.
+    fn said(&mut self) {
+        if let Some(path) = &self.options.report {
+            let line = protocol::frame(&FromGuest::Report(Box::new(self.reporter.report().clone())));
+            if let Err(error) = caller::write(path, line.trim_ascii_start()) {
+                warn!("{}", chain(&error));
+            }
+        }
+        self.say();
+    }
+
+    /// Says the report to the host.
+    fn say(&mut self) {
+        if let Some(link) = &mut self.link {
+            link.outbox.report(self.reporter.report());
+        }
+        self.write();
+    }
+
+    // --- the port ---
+
+    /// Opens the port if it is there and not open yet.
+    fn open_port(&mut self) {
+        if self.link.is_some() {
+            return;
+        }
+        let Some(path) = find_port(&self.machine.root) else { return };
+        let opened = self.machine.root.open_port(&path).and_then(|port| {
+            self.poll.add(&port, PORT).map_err(|error| Error::new("wait for", &path, error))?;
+            Ok(port)
+        });
+        match opened {
+            Ok(port) => {
+                debug!(port = %path.display(), "opened the port");
+                self.link = Some(Link {
+                    port,
+                    path,
+                    inbox: Inbox::default(),
+                    outbox: Outbox::default(),
+                    connected: false,
+                });
+            }
+            Err(error) => warn!("no reports to the platform: {}", chain(&error)),
+        }
+    }
+
+    fn port_event(&mut self, ready: Ready) {
+        let Some(link) = &mut self.link else { return };
+        if ready.hangup {
+            link.connected = false;
+            link.inbox.reset();
+            link.outbox.reset();
+        }
+        self.read();
+        let Some(link) = &mut self.link else { return };
+        // Writable and not hung up: somebody is there. That may be another one than before, so it is told anew.
+        if !ready.hangup && ready.writable && !link.connected {
+            link.connected = true;
+            self.reporter.new_host(now());
+            self.say();
+        }
+        self.write();
+    }
+
+    fn read(&mut self) {
+        let mut buffer = [0; 4096];
+        loop {
+            let Some(link) = &mut self.link else { return };
+            let messages = match link.port.read(&mut buffer) {
+                Ok(Moved::Bytes(count)) => link.inbox.take(&buffer[..count]),
+                Ok(Moved::Nothing) => return,
+                Err(error) => return self.lost_port(&error),
+            };
+            for message in messages {
+                self.answer(message);
+            }
+        }
+    }
+
+    fn answer(&mut self, message: std::result::Result<FromHost, Answer>) {
+        let Some(link) = &mut self.link else { return };
+        match message {
+            Ok(FromHost::Ack { boot, session, seq }) => self.reporter.acknowledged(&boot, &session, seq),
+            Ok(FromHost::Query { id }) => {
+                self.reporter.update(now(), |_| ());
+                link.outbox.report(self.reporter.report());
+                link.outbox.answer(Answer::ok(id));
+            }
+            Err(answer) => link.outbox.answer(answer),
+        }
+    }
+
+    /// Writes until all is said or the port takes no more.
+    fn write(&mut self) {
+        loop {
+            let Some(link) = &mut self.link else { return };
+            let bytes = link.outbox.next();
+            if bytes.is_empty() {
+                return;
+            }
+            match link.port.write(bytes) {
+                Ok(Moved::Bytes(count)) => link.outbox.wrote(count),
+                Ok(Moved::Nothing) => return,
+                Err(error) => return self.lost_port(&error),
+            }
+        }
+    }
+
+    /// The port is gone; one of its name may come again.
+    fn lost_port(&mut self, error: &std::io::Error) {
+        if let Some(link) = self.link.take() {
+            warn!(port = %link.path.display(), "the port is gone: {error}");
+        }
+    }
+
+    fn uevents(&mut self) {
+        let (mut disks, mut ports) = (false, false);
+        while let Some(uevents) = &self.uevents {
+            match uevents.receive() {
+                Received::Event(event) => {
+                    disks |= event.subsystem == "block";
+                    // The name of a port is there with `change`, not yet with `add`.
+                    ports |= event.subsystem == "virtio-ports";
+                }
+                Received::Lost => (disks, ports) = (true, true),
+                Received::Nothing => break,
+            }
+        }
+        if ports && self.link.is_none() {
+            self.open_port();
+            self.say();
+        }
+        if disks && let Phase::Searching { finder, .. } = &mut self.phase {
+            finder.device_event(now());
+            self.look();
+        }
+    }
+}
+
+/// The node of the port, by the name that the platform gave it: the numbers in the node's own name say nothing.
+fn find_port(root: &crate::sys::Root) -> Option<PathBuf> {
+    const CLASS: &str = "/sys/class/virtio-ports";
+    let nodes = root.list(CLASS).ok()?;
+    let node = nodes
+        .into_iter()
+        .find(|node| root.clue(format!("{CLASS}/{node}/name")).is_some_and(|name| name == protocol::PORT))?;
+    Some(PathBuf::from("/dev").join(node))
+}

@@ -1,0 +1,454 @@
+//! The command line: what the commands are, what they print, and how they end.
+//!
+//! Decides the form of everything that a person or a script sees. Each command is a few lines around a part of the pass
+//! in `agent`. Answers go to standard output, everything else to standard error; errors name what was attempted, and
+//! their causes are printed once, here.
+
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use serde_json::json;
+use tracing::level_filters::LevelFilter;
+
+use crate::agent::{self, Exit, Fault, Machine, Prepared, Received, Result};
+use crate::config::{self, Config};
+use crate::detect::Facts;
+use crate::environment::{Environment, Properties};
+use crate::log;
+use crate::parameters::Declared;
+use crate::problem::{Problem, Problems};
+use crate::protocol::{self, FromGuest};
+use crate::ready::Gates;
+use crate::report::{Report, Stage};
+use crate::sys::{self, Root, caller};
+use crate::template::MASK;
+use crate::transport::Source;
+
+/// The largest facts file.
+const FACTS_LIMIT: u64 = 16 * 1024 * 1024;
+
+/// Configures this guest from its OVF environment, and tells the platform when it is ready.
+#[derive(Debug, Parser)]
+#[command(name = "ovf-agent", version, disable_help_subcommand = true, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    common: Common,
+}
+
+const AFTER_HELP: &str = "\
+Exit status: 0 done, or nothing to do; 1 failed; 64 the command line is wrong; 75 not there yet, try again;
+78 the configuration, a template or the environment is wrong.";
+
+#[derive(Debug, Args)]
+struct Common {
+    /// Work on the machine in this directory: configuration, targets and state are inside it
+    #[arg(long, global = true, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
+    /// Read agent.toml and templates/ from here instead of /etc/ovf-agent inside the root
+    #[arg(long, global = true, value_name = "DIR")]
+    config: Option<PathBuf>,
+    /// Take the environment from here instead of looking for it: iso:PATH or file:PATH
+    #[arg(long, global = true, value_name = "SOURCE")]
+    source: Option<Source>,
+    /// Write the report, as the platform would receive it, to this file as well (run, apply)
+    #[arg(long, global = true, value_name = "PATH")]
+    report: Option<PathBuf>,
+    /// Answer in JSON
+    #[arg(long, global = true)]
+    json: bool,
+    /// Log events of this level and above: error, warn, info or debug
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log: Option<LevelFilter>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Configure the guest, report to the platform, and stay until told to stop
+    Run,
+    /// Configure the guest once
+    Apply,
+    /// Show what apply would change, and change nothing
+    Plan,
+    /// Check the configuration and the templates, without an environment
+    Check,
+    /// Show the environment
+    Env {
+        /// Show the values of sensitive parameters too
+        #[arg(long)]
+        show_sensitive: bool,
+    },
+    /// Print the value of a parameter, by its name or by its property's key
+    Get {
+        /// The name or key
+        key: String,
+        /// Print it even if it is sensitive
+        #[arg(long)]
+        show_sensitive: bool,
+    },
+    /// Tell which hypervisor this machine runs on
+    Detect {
+        /// Judge these facts, as `detect --json` prints them, instead of this machine
+        #[arg(long, value_name = "FILE")]
+        facts: Option<PathBuf>,
+    },
+}
+
+/// Parses the arguments, runs the command, prints what went wrong.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers, not errors. A closed terminal has nowhere to be told so.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+        }
+    };
+    let service = matches!(cli.command, Command::Run);
+    let usual =
+        if service || matches!(cli.command, Command::Apply) { LevelFilter::INFO } else { LevelFilter::WARN };
+    log::init(cli.common.log.unwrap_or(usual), service);
+    let mut out = io::stdout().lock();
+    match cli.run(&mut out).and_then(|exit| flush(&mut out).map(|()| exit)) {
+        Ok(exit) => exit,
+        Err(fault) => {
+            let message = &fault.failure.message;
+            // Problems with a position have a line each, in the form that editors jump to.
+            let _ = match message.contains('\n') {
+                true => writeln!(io::stderr(), "{message}\novf-agent: {} problems", message.lines().count()),
+                false => writeln!(io::stderr(), "ovf-agent: {message}"),
+            };
+            fault.exit
+        }
+    }
+}
+
+fn flush(out: &mut impl Write) -> Result<()> {
+    out.flush().or_else(written)
+}
+
+/// A reader that has seen enough (`| head`) is no error.
+fn written(error: io::Error) -> Result<()> {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return Ok(());
+    }
+    Err(Fault::outside(&sys::Error::new("write to", "standard output", error)))
+}
+
+impl Cli {
+    fn run(self, out: &mut impl Write) -> Result<Exit> {
+        let Self { command, common } = self;
+        match command {
+            Command::Run => common.run(),
+            Command::Apply => common.apply(out),
+            Command::Plan => common.plan(out),
+            Command::Check => common.check(out),
+            Command::Env { show_sensitive } => common.env(out, show_sensitive),
+            Command::Get { key, show_sensitive } => common.get(out, &key, show_sensitive),
+            Command::Detect { facts } => common.detect(out, facts),
+        }
+    }
+}
+
+impl Common {
+    fn root(&self) -> Result<Root> {
+        Root::open(&self.root).map_err(|error| Fault::outside(&error))
+    }
+
+    fn load(&self, root: &Root) -> std::result::Result<Config, Problems> {
+        let directory = match &self.config {
+            Some(path) => Root::open(path).map(Some),
+            None => root.subtree(config::DIRECTORY),
+        };
+        let name = self.config.clone().unwrap_or_else(|| root.outside(config::DIRECTORY.as_ref()));
+        let name = name.display().to_string();
+        match directory {
+            Ok(Some(directory)) => Config::load(&directory),
+            Ok(None) => {
+                let remedy =
+                    "is not there; make it, with an agent.toml in it, or name another directory by --config";
+                Err(Problem::with(name, remedy).into())
+            }
+            Err(error) => Err(Problem::with(name, format!("cannot be opened: {}", error.source)).into()),
+        }
+    }
+
+    fn config(&self, root: &Root) -> Result<Config> {
+        self.load(root).map_err(|problems| Fault::configuration(&problems))
+    }
+
+    fn run(self) -> Result<Exit> {
+        let machine = Machine::new(self.root()?);
+        let config = self.load(&machine.root);
+        agent::run::run(machine, config, agent::run::Options { source: self.source, report: self.report })
+    }
+
+    fn apply(&self, out: &mut impl Write) -> Result<Exit> {
+        let mut machine = Machine::new(self.root()?);
+        let mut report = agent::new_report(&machine);
+        let outcome = self.pass(&mut machine, &mut report);
+        report.uptime_ms = sys::clock::now().as_millis() as u64;
+        report.took_us = machine.took;
+        if let Err(fault) = &outcome {
+            report.stage = Stage::Failed;
+            report.failure = Some(fault.failure.clone());
+        }
+        let line = protocol::frame(&FromGuest::Report(Box::new(report)));
+        let line = line.trim_ascii_start();
+        if let Some(path) = &self.report {
+            caller::write(path, line).map_err(|error| Fault::outside(&error))?;
+        }
+        if self.json {
+            out.write_all(line).or_else(written)?;
+        }
+        outcome.map(|()| Exit::Done)
+    }
+
+    /// One whole pass, as far as it comes. Its gates are the business of `run`.
+    fn pass(&self, machine: &mut Machine, report: &mut Report) -> Result<()> {
+        let config = self.config(&machine.root)?;
+        report.stage = Stage::Configuring;
+        let document = machine.document(&config, self.source.as_ref())?;
+        if let Some(document) = &document {
+            agent::report_source(report, document);
+        }
+        let received = document.map(|document| machine.environment(&document)).transpose()?;
+        if let Some(received) = &received {
+            agent::report_received(report, received);
+        }
+        let prepared = machine.prepare(&config, received)?;
+        let applied = machine.apply(&config, &prepared)?;
+        agent::report_applied(report, &applied);
+        // Gates are for `run` to try; here they are only named.
+        report.unmet = Gates::new(&config.ready, sys::clock::now()).unmet(sys::clock::now());
+        report.stage = if report.unmet.is_empty() { Stage::Ready } else { Stage::Waiting };
+        report.ready = report.unmet.is_empty();
+        Ok(())
+    }
+
+    fn received(&self, machine: &mut Machine, config: &Config) -> Result<Option<Received>> {
+        let document = machine.document(config, self.source.as_ref())?;
+        document.map(|document| machine.environment(&document)).transpose()
+    }
+
+    fn plan(&self, out: &mut impl Write) -> Result<Exit> {
+        let mut machine = Machine::new(self.root()?);
+        let config = self.config(&machine.root)?;
+        let received = self.received(&mut machine, &config)?;
+        let Prepared { plan, .. } = machine.prepare(&config, received)?;
+        if self.json {
+            let files: Vec<_> = plan
+                .changes
+                .iter()
+                .map(|change| {
+                    let file = &change.rendered;
+                    json!({
+                        "path": file.path,
+                        "action": change.action.to_string(),
+                        "mode": format!("{:04o}", file.mode),
+                        "owner": file.owner,
+                        "group": file.group,
+                        "template": file.template,
+                    })
+                })
+                .collect();
+            print_json(out, &json!({ "files": files, "leftovers": plan.leftovers }))
+        } else {
+            write!(out, "{plan}").or_else(written)?;
+            Ok(Exit::Done)
+        }
+    }
+
+    fn check(&self, out: &mut impl Write) -> Result<Exit> {
+        let root = self.root()?;
+        let (problems, summary) = match self.load(&root) {
+            Ok(config) => {
+                let (parameters, templates) = (config.parameters.names().count(), config.templates.len());
+                (
+                    Vec::new(),
+                    format!(
+                        "{} and {}: no problems",
+                        count(parameters, "parameter"),
+                        count(templates, "template")
+                    ),
+                )
+            }
+            Err(Problems(problems)) => {
+                let summary = count(problems.len(), "problem");
+                (problems, summary)
+            }
+        };
+        let exit = if problems.is_empty() { Exit::Done } else { Exit::Refused };
+        if self.json {
+            print_json(out, &json!({ "problems": problems }))?;
+        } else {
+            for problem in &problems {
+                writeln!(out, "{problem}").or_else(written)?;
+            }
+            writeln!(out, "{summary}").or_else(written)?;
+        }
+        Ok(exit)
+    }
+
+    /// Needs the configuration too: without it nothing tells which values are sensitive.
+    fn env(&self, out: &mut impl Write, show_sensitive: bool) -> Result<Exit> {
+        let mut machine = Machine::new(self.root()?);
+        let config = self.config(&machine.root)?;
+        let Some(received) = self.received(&mut machine, &config)? else { return Err(no_environment()) };
+        let view = View { declared: &config.parameters, show_sensitive };
+        if self.json {
+            return print_json(out, &view.json(&received));
+        }
+        view.print(out, &received).or_else(written)?;
+        Ok(Exit::Done)
+    }
+
+    fn get(&self, out: &mut impl Write, key: &str, show_sensitive: bool) -> Result<Exit> {
+        let mut machine = Machine::new(self.root()?);
+        let config = self.config(&machine.root)?;
+        let declared = &config.parameters;
+        let name = if declared.contains(key) { Some(key) } else { declared.name_of_key(key) };
+        let Some(name) = name else {
+            let known: Vec<_> = declared.names().collect();
+            let message = format!(
+                "`{key}` is no declared parameter, nor the key of one; there are {}",
+                known.join(", ")
+            );
+            return Err(Fault::usage(message));
+        };
+        if declared.is_sensitive(name) && !show_sensitive {
+            let message = format!("parameter `{name}` is sensitive; add --show-sensitive to print it");
+            return Err(Fault::usage(message));
+        }
+        let received = self.received(&mut machine, &config)?;
+        let parameters = declared
+            .evaluate(received.as_ref().map(|received| &received.environment))
+            .map_err(|violations| Fault::parameters(&violations, received.is_some()))?;
+        let value = parameters.get(name).expect("declared, so evaluated");
+        if self.json {
+            return print_json(out, &value.reveal_json());
+        }
+        writeln!(out, "{}", value.reveal().as_str()).or_else(written)?;
+        Ok(Exit::Done)
+    }
+
+    fn detect(&self, out: &mut impl Write, facts: Option<PathBuf>) -> Result<Exit> {
+        let facts = match facts {
+            None => Facts::read(&self.root()?),
+            Some(path) => {
+                let bytes = caller::read(&path, FACTS_LIMIT).map_err(|error| Fault::outside(&error))?;
+                serde_json::from_slice(&bytes).map_err(|error| {
+                    Fault::configuration(&Problem::with(path.display().to_string(), error.to_string()).into())
+                })?
+            }
+        };
+        let verdict = facts.verdict();
+        if self.json {
+            let mut answer = serde_json::to_value(&verdict).expect("plain data");
+            answer["facts"] = serde_json::to_value(&facts).expect("plain data");
+            return print_json(out, &answer);
+        }
+        writeln!(out, "{}", verdict.container.unwrap_or(verdict.vm)).or_else(written)?;
+        Ok(Exit::Done)
+    }
+}
+
+fn no_environment() -> Box<Fault> {
+    Fault::absent("no OVF environment was found; attach one, or name it by --source".to_owned())
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+fn print_json(out: &mut impl Write, value: &serde_json::Value) -> Result<Exit> {
+    writeln!(out, "{value:#}").or_else(written)?;
+    Ok(Exit::Done)
+}
+
+/// The environment as it may be shown.
+struct View<'a> {
+    declared: &'a Declared,
+    show_sensitive: bool,
+}
+
+impl View<'_> {
+    /// A property's value, or the mask.
+    fn value<'a>(&self, key: &str, value: &'a crate::environment::Value) -> &'a str {
+        if self.declared.is_sensitive_key(key) && !self.show_sensitive { MASK } else { value.reveal() }
+    }
+
+    fn json(&self, received: &Received) -> serde_json::Value {
+        let Environment { id, platform, properties, entities, adapters, sections } = &received.environment;
+        let properties_json = |properties: &Properties| -> serde_json::Value {
+            properties.iter().map(|(key, value)| (key.to_owned(), json!(self.value(key, value)))).collect()
+        };
+        let entities: serde_json::Map<_, _> = entities
+            .iter()
+            .map(|entity| (entity.id.clone(), json!({ "properties": properties_json(&entity.properties) })))
+            .collect();
+        json!({
+            "id": id,
+            "source": received.source,
+            "digest": received.digest,
+            "platform": {
+                "kind": platform.kind,
+                "version": platform.version,
+                "vendor": platform.vendor,
+                "locale": platform.locale,
+                "timezone": platform.timezone,
+            },
+            "properties": properties_json(properties),
+            "entities": entities,
+            "adapters": adapters.iter().map(|a| json!({ "mac": a.mac, "network": a.network, "unit": a.unit })).collect::<Vec<_>>(),
+            "sections": sections.iter().map(|s| json!({ "namespace": s.namespace, "name": s.name })).collect::<Vec<_>>(),
+            "warnings": received.warnings.iter()
+                .map(|w| json!({ "line": w.line, "column": w.column, "message": w.message })).collect::<Vec<_>>(),
+        })
+    }
+
+    fn print(&self, out: &mut impl Write, received: &Received) -> io::Result<()> {
+        let Environment { id, platform, properties, entities, .. } = &received.environment;
+        writeln!(out, "environment  {}", if id.is_empty() { "(no id)" } else { id })?;
+        writeln!(out, "source       {}", received.source)?;
+        let platform: Vec<_> = [&platform.kind, &platform.version, &platform.vendor, &platform.locale]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect();
+        if !platform.is_empty() {
+            writeln!(out, "platform     {}", platform.join(", "))?;
+        }
+        self.table(out, "properties", properties)?;
+        for entity in entities {
+            self.table(out, &format!("entity {}", entity.id), &entity.properties)?;
+        }
+        for warning in &received.warnings {
+            writeln!(
+                out,
+                "\nwarning: line {}, column {}: {}",
+                warning.line, warning.column, warning.message
+            )?;
+        }
+        Ok(())
+    }
+
+    fn table(&self, out: &mut impl Write, title: &str, properties: &Properties) -> io::Result<()> {
+        writeln!(out, "\n{title}")?;
+        let width = properties.iter().map(|(key, _)| key.chars().count()).max().unwrap_or(0);
+        for (key, value) in properties.iter() {
+            // A value can hold what moves a terminal's cursor; shown are its escapes.
+            let value = self.value(key, value).chars();
+            let value: String = value
+                .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+                .collect();
+            writeln!(out, "  {key:width$}  {value}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,304 @@
+//! What the appliance builder says: `agent.toml` and the templates beside it.
+//!
+//! Decides which keys there are, what they default to, and that an unknown one is refused with its position; a typo
+//! that is silently ignored is found by the customer. Does not look at any environment. The directory is
+//! `/etc/ovf-agent`, or what `--config` says.
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::parameters::{Declaration, Declared};
+use crate::problem::{At, Problem, Problems};
+use crate::ready;
+use crate::sys::Root;
+use crate::template::{TemplateSet, TemplateSource};
+use crate::transport::wait::Patience;
+
+/// Where the configuration is in a machine.
+pub const DIRECTORY: &str = "/etc/ovf-agent";
+const FILE: &str = "agent.toml";
+/// The directory of templates in it.
+pub const TEMPLATES: &str = "templates";
+const TEMPLATE_SUFFIX: &str = ".tera";
+/// A configuration file larger than this was not written by a person.
+const LIMIT: u64 = 1024 * 1024;
+
+/// The whole configuration, read and valid in itself.
+#[derive(Debug)]
+pub struct Config {
+    /// What the appliance understands.
+    pub parameters: Declared,
+    /// What to do where there is no environment.
+    pub absent: Absent,
+    /// How long to look for an environment.
+    pub patience: Patience,
+    /// What must be so before the guest is ready.
+    pub ready: ready::Conditions,
+    /// Where the agent keeps its state, inside the root.
+    pub state: PathBuf,
+    /// The templates, compiled and checked against the declared names.
+    pub templates: TemplateSet,
+}
+
+/// `[environment] absent`: what to do where there is no environment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Absent {
+    /// Keep what was applied last; a guest that was never configured gets the parameters' defaults.
+    #[default]
+    Keep,
+    /// Apply the parameters' defaults.
+    Defaults,
+    /// Fail.
+    Fail,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct Raw {
+    parameters: BTreeMap<String, Spanned<Declaration>>,
+    environment: RawEnvironment,
+    transport: RawTransport,
+    ready: RawReady,
+    state: RawState,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct RawEnvironment {
+    absent: Absent,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct RawTransport {
+    iso: RawIso,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct RawIso {
+    wait: Option<Spanned<String>>,
+    settle: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct RawReady {
+    files: Vec<Spanned<String>>,
+    tcp: Vec<Spanned<String>>,
+    timeout: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct RawState {
+    directory: Option<Spanned<String>>,
+}
+
+impl Config {
+    /// Reads and checks the configuration directory.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load(directory: &Root) -> Result<Self, Problems> {
+        let text = read_text(directory, Path::new(FILE))?;
+        let raw: Raw = toml::from_str(&text).map_err(|error| toml_problem(FILE, &text, 0, &error))?;
+        let mut problems = Vec::new();
+        let mut at = Complaints { text: &text, problems: &mut problems };
+
+        let mut declared = Declared::default();
+        for (name, declaration) in raw.parameters {
+            let position = declaration.span().start;
+            if let Err(message) = declared.insert(name, declaration.into_inner()) {
+                at.complain(position, message);
+            }
+        }
+        let patience = Patience {
+            wait: at.duration(raw.transport.iso.wait, Duration::from_secs(10)),
+            settle: at.duration(raw.transport.iso.settle, Duration::from_secs(1)),
+        };
+        let ready = ready::Conditions {
+            files: raw.ready.files.into_iter().filter_map(|path| at.absolute(path)).collect(),
+            tcp: raw.ready.tcp.into_iter().filter_map(|address| at.address(address)).collect(),
+            timeout: at.duration(raw.ready.timeout, Duration::from_secs(300)),
+        };
+        let state = raw
+            .state
+            .directory
+            .and_then(|path| at.absolute(path))
+            .unwrap_or_else(|| PathBuf::from("/var/lib/ovf-agent"));
+
+        let sources = read_templates(directory, &mut problems);
+        let templates = TemplateSet::compile(sources, &declared, &mut problems);
+        let config =
+            Self { parameters: declared, absent: raw.environment.absent, patience, ready, state, templates };
+        Problems::unless_none(problems, config)
+    }
+}
+
+/// Turns what is wrong with a value of `agent.toml` into problems with a position.
+struct Complaints<'a> {
+    text: &'a str,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Complaints<'_> {
+    fn complain(&mut self, byte: usize, message: impl Into<String>) {
+        self.problems.push(Problem::at(FILE, At::of(self.text, byte), message));
+    }
+
+    fn duration(&mut self, value: Option<Spanned<String>>, default: Duration) -> Duration {
+        let Some(value) = value else { return default };
+        parse_duration(value.get_ref()).unwrap_or_else(|| {
+            let message = format!("`{}` is no duration; write \"500ms\", \"10s\" or \"2m\"", value.get_ref());
+            self.complain(value.span().start, message);
+            default
+        })
+    }
+
+    fn absolute(&mut self, value: Spanned<String>) -> Option<PathBuf> {
+        let path = Path::new(value.get_ref());
+        if !is_plain_path(path) {
+            let message = format!("`{}` must be an absolute path without `..`", path.display());
+            self.complain(value.span().start, message);
+            return None;
+        }
+        Some(path.to_path_buf())
+    }
+
+    fn address(&mut self, value: Spanned<String>) -> Option<SocketAddr> {
+        let address = value.get_ref().parse();
+        if address.is_err() {
+            let message = format!(
+                "`{}` is no address and port; write them as numbers, \"127.0.0.1:5432\" or \"[::1]:80\"",
+                value.get_ref()
+            );
+            self.complain(value.span().start, message);
+        }
+        address.ok()
+    }
+}
+
+/// Whether a path names one file below the root, whatever is there: absolute, and nothing to be resolved in it.
+pub fn is_plain_path(path: &Path) -> bool {
+    use std::path::Component::{Normal, RootDir};
+    path.is_absolute()
+        && path.file_name().is_some()
+        && path.components().all(|part| matches!(part, RootDir | Normal(_)))
+        && !path.as_os_str().as_encoded_bytes().ends_with(b"/")
+}
+
+/// A whole number and a unit: `ms`, `s`, `m` or `h`.
+fn parse_duration(text: &str) -> Option<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().ok()?;
+    Some(match unit {
+        "ms" => Duration::from_millis(number),
+        "s" => Duration::from_secs(number),
+        "m" => Duration::from_secs(number.checked_mul(60)?),
+        "h" => Duration::from_secs(number.checked_mul(3600)?),
+        _ => return None,
+    })
+}
+
+/// What the TOML reader found, at its position. Its message speaks of the file's own text alone.
+pub(crate) fn toml_problem(file: &str, text: &str, line_offset: usize, error: &toml::de::Error) -> Problem {
+    // Its message can have a second line, with what would have been right.
+    let message = error.message().replace('\n', "; ");
+    match error.span() {
+        Some(span) => {
+            let at = At::of(text, span.start);
+            Problem::at(file, At { line: at.line + line_offset, ..at }, message)
+        }
+        None => Problem::with(file, message),
+    }
+}
+
+fn read_text(directory: &Root, path: &Path) -> Result<String, Problem> {
+    let name = path.display().to_string();
+    let remedy = || {
+        let directory = directory.outside(Path::new(""));
+        format!(
+            "is not there; put the configuration into {} or name another directory by --config",
+            directory.display()
+        )
+    };
+    let bytes = directory
+        .read(path, LIMIT)
+        .map_err(|error| Problem::with(&name, format!("cannot be read: {}", error.source)))?
+        .ok_or_else(|| Problem::with(&name, remedy()))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(&error.as_bytes()[..good]).into_owned();
+        Problem::at(&name, At::of(&text, good), "is not UTF-8 text")
+    })
+}
+
+/// The templates of the directory by name. A problem with one does not hide those of the others.
+fn read_templates(directory: &Root, problems: &mut Vec<Problem>) -> Vec<TemplateSource> {
+    let names = directory.list(Path::new(TEMPLATES)).unwrap_or_else(|error| {
+        problems.push(Problem::with(TEMPLATES, format!("cannot be listed: {}", error.source)));
+        Vec::new()
+    });
+    let mut sources = Vec::new();
+    for name in names.into_iter().filter(|name| name.ends_with(TEMPLATE_SUFFIX)) {
+        let file = format!("{TEMPLATES}/{name}");
+        match read_text(directory, Path::new(&file)) {
+            Ok(text) => sources.push(TemplateSource { file, text }),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    sources
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_plain_path, parse_duration};
+    use std::path::Path;
+    use std::time::Duration;
+
+    #[test]
+    fn a_duration_is_a_number_and_a_unit() {
+        for (text, want) in [
+            ("500ms", Some(Duration::from_millis(500))),
+            ("10s", Some(Duration::from_secs(10))),
+            ("0s", Some(Duration::ZERO)),
+            ("2m", Some(Duration::from_secs(120))),
+            ("1h", Some(Duration::from_secs(3600))),
+            ("10", None),
+            ("", None),
+            ("s", None),
+            ("1.5s", None),
+            ("10 s", None),
+            ("-1s", None),
+            ("99999999999999999999s", None),
+            ("9999999999999999999h", None),
+        ] {
+            assert_eq!(parse_duration(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_plain_path_names_one_file() {
+        for (path, want) in [
+            ("/etc/a", true),
+            ("/a b", true),
+            ("etc/a", false),
+            ("/etc/../a", false),
+            ("/etc/", false),
+            ("/", false),
+            ("", false),
+        ] {
+            assert_eq!(is_plain_path(Path::new(path)), want, "{path:?}");
+        }
+    }
+}

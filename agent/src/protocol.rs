@@ -1,0 +1,314 @@
+//! How guest and platform talk over the virtio-serial port `org.ovf.agent.0`.
+//!
+//! Decides the messages and their frames: UTF-8 JSON, one object a line, each frame begun *and* ended by a newline.
+//! Connections leave no mark in the byte stream, a guest's reboot does not end the host's, and a frame cut short must
+//! never swallow the next; the leading newline sees to that. Pure: bytes in, messages out, and the other way round.
+//! Memory is bounded whatever the host does: one report, the newest, and a few answers.
+
+#![forbid(unsafe_code)]
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use crate::report::{Failure, Part, Report, Versions};
+
+/// The name of the port.
+pub const PORT: &str = "org.ovf.agent.0";
+/// Versions of the protocol that this agent speaks.
+pub const VERSIONS: Versions = Versions { min: 1, max: 1 };
+/// Requests that this agent answers.
+pub const ACCEPTS: [&str; 1] = ["query"];
+/// The longest line that is taken from the host, in bytes.
+pub const LINE_LIMIT: usize = 16 * 1024 * 1024;
+/// Answers that are kept while the host does not read; a host that asks on without reading gets no more.
+const ANSWER_LIMIT: usize = 64;
+
+/// What the guest says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum FromGuest {
+    /// How things stand.
+    Report(Box<Report>),
+    /// The answer to a request.
+    Answer(Answer),
+}
+
+/// The answer to a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The request's id; empty where it could not be read.
+    pub to: String,
+    /// Whether it was done.
+    pub ok: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+}
+
+impl Answer {
+    /// It was done.
+    pub fn ok(to: String) -> Self {
+        Self { to, ok: true, error: None }
+    }
+
+    /// It was not understood.
+    fn refused(to: String, code: &str, message: String) -> Self {
+        let failure = Failure { stage: Part::Agent, code: code.to_owned(), message, is_final: true };
+        Self { to, ok: false, error: Some(failure) }
+    }
+}
+
+/// What the host says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum FromHost {
+    /// It has seen a report.
+    Ack {
+        /// The report's `boot`.
+        boot: String,
+        /// The report's `session`.
+        session: String,
+        /// The report's `seq`.
+        seq: u64,
+    },
+    /// It asks for the report.
+    Query {
+        /// Names the request, so that the answer can be told.
+        id: String,
+    },
+}
+
+/// Puts a message into its frame.
+pub fn frame(message: &FromGuest) -> Vec<u8> {
+    let mut frame = vec![b'\n'];
+    serde_json::to_writer(&mut frame, message).expect("messages are plain data");
+    frame.push(b'\n');
+    frame
+}
+
+/// Bytes from the host on their way to becoming messages.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    line: Vec<u8>,
+    overlong: bool,
+}
+
+impl Inbox {
+    /// Takes bytes; gives what they complete: a message, or the answer to what was none.
+    pub fn take(&mut self, bytes: &[u8]) -> Vec<Result<FromHost, Answer>> {
+        let mut messages = Vec::new();
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let ended = piece.ends_with(b"\n");
+            if self.line.len() + piece.len() > LINE_LIMIT {
+                self.overlong = true;
+                self.line = Vec::new();
+            }
+            if !self.overlong {
+                self.line.extend_from_slice(piece);
+            }
+            if ended {
+                messages.extend(self.end_of_line());
+            }
+        }
+        messages
+    }
+
+    /// The host is away: what it began to say has no end.
+    pub fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    fn end_of_line(&mut self) -> Option<Result<FromHost, Answer>> {
+        let line = std::mem::take(&mut self.line);
+        if std::mem::take(&mut self.overlong) {
+            let message = format!("a line is longer than {LINE_LIMIT} bytes");
+            return Some(Err(Answer::refused(String::new(), "LineTooLong", message)));
+        }
+        let line = line.trim_ascii();
+        (!line.is_empty()).then(|| serde_json::from_slice(line).map_err(|_| refusal(line)))
+    }
+}
+
+/// What to answer to a line that is no message. Not the parser's own words: they quote what they read.
+fn refusal(line: &[u8]) -> Answer {
+    #[derive(Deserialize)]
+    struct Any {
+        #[serde(rename = "type", default)]
+        kind: String,
+        #[serde(default)]
+        id: String,
+    }
+    let known = ["ack", "query"];
+    match serde_json::from_slice::<Any>(line) {
+        Err(_) => {
+            Answer::refused(String::new(), "NotAMessage", "a line is no JSON object with a type".to_owned())
+        }
+        Ok(Any { kind, id }) if known.contains(&kind.as_str()) => {
+            let message = format!("a message of type {kind} lacks a field, or one has another type");
+            Answer::refused(id, "BadRequest", message)
+        }
+        Ok(Any { id, .. }) => {
+            let message = format!("the type of this message is not known; there are {}", known.join(", "));
+            Answer::refused(id, "UnknownRequest", message)
+        }
+    }
+}
+
+/// Frames on their way to the host.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// The frame that is being written; once begun it is ended, unless the connection ends first.
+    current: Vec<u8>,
+    written: usize,
+    report: Option<Vec<u8>>,
+    answers: VecDeque<Vec<u8>>,
+}
+
+impl Outbox {
+    /// Says a report, in place of one that has not been begun.
+    pub fn report(&mut self, report: &Report) {
+        self.report = Some(frame(&FromGuest::Report(Box::new(report.clone()))));
+    }
+
+    /// Says an answer.
+    pub fn answer(&mut self, answer: Answer) {
+        if self.answers.len() < ANSWER_LIMIT {
+            self.answers.push_back(frame(&FromGuest::Answer(answer)));
+        }
+    }
+
+    /// The bytes to be written next; none when all is said.
+    pub fn next(&mut self) -> &[u8] {
+        if self.written == self.current.len() {
+            self.current = self.report.take().or_else(|| self.answers.pop_front()).unwrap_or_default();
+            self.written = 0;
+        }
+        &self.current[self.written..]
+    }
+
+    /// So many of them have been written.
+    pub fn wrote(&mut self, count: usize) {
+        self.written += count;
+    }
+
+    /// The connection is gone, and with it all that was being said; what was said may be lost too.
+    pub fn reset(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Answer, FromGuest, FromHost, Inbox, LINE_LIMIT, Outbox, frame};
+    use crate::report::tests::sample;
+
+    fn ack(seq: u64) -> FromHost {
+        FromHost::Ack { boot: "b".to_owned(), session: "s".to_owned(), seq }
+    }
+
+    #[test]
+    fn lines_become_messages_however_they_are_cut() {
+        let text = b"\n{\"type\":\"ack\",\"boot\":\"b\",\"session\":\"s\",\"seq\":7}\n\n{\"type\":\"query\",\"id\":\"1\"}\n";
+        for size in [1, 2, 7, text.len()] {
+            let mut inbox = Inbox::default();
+            let messages: Vec<_> = text.chunks(size).flat_map(|chunk| inbox.take(chunk)).collect();
+            assert_eq!(
+                messages,
+                [Ok(ack(7)), Ok(FromHost::Query { id: "1".to_owned() })],
+                "in chunks of {size}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_is_answered_without_quoting_it() {
+        for (line, to, code) in [
+            ("secret", "", "NotAMessage"),
+            ("[1]", "", "NotAMessage"),
+            ("\"secret\"", "", "NotAMessage"),
+            ("{\"type\":\"secret\",\"id\":\"5\"}", "5", "UnknownRequest"),
+            ("{\"id\":\"5\"}", "5", "UnknownRequest"),
+            ("{\"type\":\"ack\",\"seq\":\"secret\"}", "", "BadRequest"),
+            ("{\"type\":\"query\"}", "", "BadRequest"),
+            ("\u{0}{", "", "NotAMessage"),
+        ] {
+            let mut inbox = Inbox::default();
+            let got = inbox.take(format!("{line}\n").as_bytes());
+            let [Err(Answer { to: got_to, ok: false, error: Some(failure) })] = &got[..] else {
+                panic!("{line}: {got:?}");
+            };
+            assert_eq!((got_to.as_str(), failure.code.as_str()), (to, code), "{line}");
+            assert!(!failure.message.contains("secret"), "{line}: {}", failure.message);
+        }
+    }
+
+    #[test]
+    fn an_overlong_line_is_refused_and_the_next_is_read() {
+        let mut inbox = Inbox::default();
+        let piece = vec![b'x'; LINE_LIMIT / 4];
+        for _ in 0..5 {
+            assert!(inbox.take(&piece).is_empty());
+        }
+        assert!(inbox.line.len() <= LINE_LIMIT, "memory is bounded");
+        let got = inbox.take(b"x\n{\"type\":\"query\",\"id\":\"2\"}\n");
+        assert!(
+            matches!(&got[0], Err(answer) if answer.error.as_ref().is_some_and(|e| e.code == "LineTooLong"))
+        );
+        assert_eq!(got[1], Ok(FromHost::Query { id: "2".to_owned() }));
+    }
+
+    #[test]
+    fn half_a_line_is_forgotten_when_the_host_leaves() {
+        let mut inbox = Inbox::default();
+        assert!(inbox.take(b"{\"type\":").is_empty());
+        inbox.reset();
+        assert_eq!(inbox.take(b"{\"type\":\"query\",\"id\":\"3\"}\n").len(), 1);
+    }
+
+    #[test]
+    fn the_newest_report_wins_but_a_frame_begun_is_ended() {
+        let (mut outbox, mut said) = (Outbox::default(), Vec::new());
+        let mut report = sample();
+        outbox.report(&report);
+        let first = outbox.next()[..5].to_vec();
+        outbox.wrote(5);
+        said.extend(first);
+        for seq in 1..=3 {
+            report.seq = seq;
+            outbox.report(&report);
+        }
+        outbox.answer(Answer::ok("9".to_owned()));
+        while !outbox.next().is_empty() {
+            let piece = outbox.next().to_vec();
+            outbox.wrote(piece.len());
+            said.extend(piece);
+        }
+        let seqs: Vec<_> = String::from_utf8(said)
+            .expect("frames are text")
+            .split('\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| match serde_json::from_str(line).expect(line) {
+                FromGuest::Report(report) => report.seq.to_string(),
+                FromGuest::Answer(answer) => answer.to,
+            })
+            .collect();
+        assert_eq!(seqs, ["0", "3", "9"]);
+    }
+
+    #[test]
+    fn a_frame_begins_and_ends_with_a_newline() {
+        let frame = frame(&FromGuest::Report(Box::new(sample())));
+        assert_eq!((frame.first(), frame.last()), (Some(&b'\n'), Some(&b'\n')));
+        assert_eq!(frame.iter().filter(|byte| **byte == b'\n').count(), 2, "and has none inside");
+    }
+
+    #[test]
+    fn answers_to_a_host_that_does_not_read_are_bounded() {
+        let mut outbox = Outbox::default();
+        for id in 0..10_000 {
+            outbox.answer(Answer::ok(id.to_string()));
+        }
+        assert!(outbox.answers.len() <= super::ANSWER_LIMIT);
+    }
+}

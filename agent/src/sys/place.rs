@@ -1,0 +1,366 @@
+//! Where a file goes: the directory, held open, and the name in it. All writing happens here.
+//!
+//! Decides two things. First, the way to the directory: symbolic links are followed only where the directory that
+//! holds them, and the link itself, belong to root or to us and nobody else may write there; a directory that another
+//! user owns can therefore not lead a write of root's elsewhere (a swapped `~/.ssh`). Second, how a file changes:
+//! a *staged* twin is written beside the target under a name that conf.d-style readers pass over, complete with mode
+//! and owner and flushed, then exchanged with it by `renameat2(2)`, after which the staged name holds the old file
+//! until the change is finished or undone. A reader sees the old file or the new one, never a part.
+
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, readlinkat, renameat2};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, geteuid, unlinkat};
+
+use super::root::{names_in, split};
+use super::{Error, Result, Root};
+
+/// What staged twins and backups are called: `.#ovf-agent.<pass>.<name>`. The `.#` is what cron.d, sudoers.d and
+/// the run-parts family ignore (an editor's lock file), the rest is how a later pass knows its own.
+pub const STAGED_PREFIX: &str = ".#ovf-agent.";
+
+/// As many links in a row as the kernel follows (path_resolution(7)).
+const MAX_LINKS: u32 = 40;
+
+/// A directory, held open, and the name of a file in it, which may or may not exist.
+#[derive(Debug)]
+pub struct Place {
+    dir: OwnedFd,
+    name: OsString,
+    path: PathBuf,
+}
+
+/// A regular file as it is now.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Current {
+    /// What is in it.
+    pub content: Vec<u8>,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+impl std::fmt::Debug for Current {
+    /// The content of a configuration file is nobody's business.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Current({} bytes, {:04o} {}:{})", self.content.len(), self.mode, self.uid, self.gid)
+    }
+}
+
+/// A complete new file beside its target. Dropped, it is gone again.
+#[derive(Debug)]
+pub struct Staged {
+    place: Place,
+    staged: OsString,
+    replaces: bool,
+    armed: bool,
+}
+
+/// A new file in place, the old one still at hand.
+#[derive(Debug)]
+#[must_use = "a committed change is finished or undone"]
+pub struct Committed(Staged);
+
+/// A lock, held for as long as this lives.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Root {
+    /// The place of `path` in this tree.
+    ///
+    /// # Errors
+    /// Its directory is not there, is no directory, or is reached through a link that is not to be trusted.
+    pub fn place(&self, path: impl AsRef<Path>) -> Result<Place> {
+        let path = path.as_ref();
+        let (parent, name) = split(path)
+            .ok_or_else(|| Error::new("write", path, io::Error::from(io::ErrorKind::InvalidInput)))?;
+        let dir =
+            self.trusted_dir(parent).map_err(|source| Error::new("open the directory", parent, source))?;
+        Ok(Place { dir, name, path: path.to_path_buf() })
+    }
+
+    /// Makes a directory, and those above it, with mode 0755, itself with `mode`. One that exists stays as it is.
+    ///
+    /// # Errors
+    /// One of them cannot be made.
+    pub fn make_dir(&self, path: impl AsRef<Path>, mode: u32) -> Result<()> {
+        let path = path.as_ref();
+        let above: Vec<_> = path.ancestors().take_while(|p| p.parent().is_some()).collect();
+        for dir in above.into_iter().rev() {
+            let bits = Mode::from_bits_truncate(if dir == path { mode } else { 0o755 });
+            let place = self.place(dir)?;
+            match mkdirat(place.dir.as_fd(), place.name.as_os_str(), bits) {
+                Ok(()) | Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(Error::new("make the directory", dir, errno)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Renames a file within its directory, over one that may be there.
+    ///
+    /// # Errors
+    /// It cannot be renamed.
+    pub fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        let (from, to) = (self.place(from)?, self.place(to)?);
+        renameat2(
+            from.dir.as_fd(),
+            from.name.as_os_str(),
+            to.dir.as_fd(),
+            to.name.as_os_str(),
+            RenameFlags::empty(),
+        )
+        .map_err(|errno| Error::new("rename", &from.path, errno))
+    }
+
+    /// Takes a lock file, made where it is not there (flock(2)).
+    ///
+    /// # Errors
+    /// It cannot be made, or another process holds it (`WouldBlock`).
+    pub fn lock(&self, path: impl AsRef<Path>) -> Result<Lock> {
+        let place = self.place(path)?;
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = openat(place.dir.as_fd(), place.name.as_os_str(), flags, Mode::from_bits_truncate(0o600))
+            .map_err(|errno| Error::new("open the lock", &place.path, errno))?;
+        let file = File::from(fd);
+        file.try_lock().map_err(|error| Error::new("take the lock", &place.path, error))?;
+        Ok(Lock { _file: file })
+    }
+
+    fn trusted_dir(&self, path: &Path) -> io::Result<OwnedFd> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+        match self.resolve_without_links(path, flags) {
+            Err(Errno::ELOOP) => self.walk(path),
+            outcome => Ok(outcome?),
+        }
+    }
+
+    /// Resolves `path` link by link, judging each.
+    fn walk(&self, path: &Path) -> io::Result<OwnedFd> {
+        let mut todo: VecDeque<OsString> = parts(path);
+        let mut above: Vec<OwnedFd> = Vec::new();
+        let mut links = 0;
+        let mut here = reopen(self.dir())?;
+        while let Some(name) = todo.pop_front() {
+            if name == ".." {
+                // Above the root is the root.
+                if let Some(dir) = above.pop() {
+                    here = dir;
+                }
+                continue;
+            }
+            let stat = fstatat(here.as_fd(), name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+            if SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) != SFlag::S_IFLNK {
+                let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+                let next = openat(here.as_fd(), name.as_os_str(), flags, Mode::empty())?;
+                above.push(std::mem::replace(&mut here, next));
+                continue;
+            }
+            links += 1;
+            if links > MAX_LINKS {
+                return Err(Errno::ELOOP.into());
+            }
+            if !trusted(&fstat(here.as_fd())?, false) || !trusted(&stat, true) {
+                return Err(io::Error::other(format!(
+                    "`{}` is a symbolic link in a directory that others may change, so it is not followed",
+                    name.display()
+                )));
+            }
+            let target = PathBuf::from(readlinkat(here.as_fd(), name.as_os_str())?);
+            if target.is_absolute() {
+                above.clear();
+                here = reopen(self.dir())?;
+            }
+            for part in parts(&target).into_iter().rev() {
+                todo.push_front(part);
+            }
+        }
+        Ok(here)
+    }
+}
+
+impl Place {
+    /// The file that is there now, or `None`.
+    ///
+    /// # Errors
+    /// What is there is not a regular file, cannot be read, or is larger than `limit` bytes.
+    pub fn current(&self, limit: u64) -> Result<Option<Current>> {
+        let fail = |source: io::Error| Error::new("read", &self.path, source);
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let fd = match openat(self.dir.as_fd(), self.name.as_os_str(), flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(Errno::ELOOP) => {
+                return Err(fail(io::Error::other(
+                    "it is a symbolic link, not a regular file; name the file itself",
+                )));
+            }
+            Err(errno) => return Err(fail(errno.into())),
+        };
+        let stat = fstat(fd.as_fd()).map_err(|errno| fail(errno.into()))?;
+        if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() {
+            return Err(fail(io::Error::other("it is not a regular file")));
+        }
+        let mut content = Vec::new();
+        File::from(fd).take(limit + 1).read_to_end(&mut content).map_err(fail)?;
+        if content.len() as u64 > limit {
+            return Err(fail(io::Error::other(format!("it is larger than {limit} bytes"))));
+        }
+        Ok(Some(Current { content, mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid }))
+    }
+
+    /// Names in the directory that an interrupted pass left behind.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn leftovers(&self) -> Result<Vec<PathBuf>> {
+        let parent = self.path.parent().unwrap_or(Path::new("/"));
+        let names = reopen(&self.dir)
+            .and_then(|dir| Ok(names_in(dir)?))
+            .map_err(|source| Error::new("list", parent, source))?;
+        Ok(names.into_iter().filter(|n| n.starts_with(STAGED_PREFIX)).map(|n| parent.join(n)).collect())
+    }
+
+    /// Removes the file; that it is gone already is fine.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn remove(&self) -> Result<()> {
+        match unlinkat(self.dir.as_fd(), self.name.as_os_str(), UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(Error::new("remove", &self.path, errno)),
+        }
+    }
+
+    /// Writes the new file beside its target, complete and flushed; `pass` tells passes apart. Owner and group stay
+    /// those of the process where they are `None`. The target is not touched.
+    ///
+    /// # Errors
+    /// The directory is read-only, the disk full, the owner not to be set: whatever it is, nothing is left behind.
+    pub fn stage(
+        self,
+        pass: &str,
+        content: &[u8],
+        mode: u32,
+        owner: Option<u32>,
+        group: Option<u32>,
+    ) -> Result<Staged> {
+        let mut staged = OsString::from(format!("{STAGED_PREFIX}{pass}."));
+        staged.push(&self.name);
+        let replaces = fstatat(self.dir.as_fd(), self.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok();
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = openat(self.dir.as_fd(), staged.as_os_str(), flags, Mode::from_bits_truncate(0o600))
+            .map_err(|errno| Error::new("create a file beside", &self.path, errno))?;
+        // From here on dropping it removes the file.
+        let this = Staged { place: self, staged, replaces, armed: true };
+        let fail = |action, source: io::Error| Error::new(action, &this.place.path, source);
+        let mut file = File::from(fd);
+        file.write_all(content).map_err(|source| fail("write a new version of", source))?;
+        if owner.is_some() || group.is_some() {
+            fchown(file.as_fd(), owner.map(Uid::from_raw), group.map(Gid::from_raw))
+                .map_err(|errno| fail("set the owner of", errno.into()))?;
+        }
+        // After the owner: chown(2) clears set-user-ID bits.
+        fchmod(file.as_fd(), Mode::from_bits_truncate(mode))
+            .map_err(|errno| fail("set the mode of", errno.into()))?;
+        file.sync_all().map_err(|source| fail("write a new version of", source))?;
+        Ok(this)
+    }
+}
+
+impl Staged {
+    /// Puts the new file in the target's place. The old one now has the staged name.
+    ///
+    /// # Errors
+    /// It cannot be renamed; the target is as it was and the staged file gone.
+    pub fn commit(self) -> Result<Committed> {
+        let flags = if self.replaces { RenameFlags::RENAME_EXCHANGE } else { RenameFlags::RENAME_NOREPLACE };
+        self.rename(&self.staged, &self.place.name, flags)
+            .map_err(|errno| Error::new("replace", &self.place.path, errno))?;
+        Ok(Committed(self))
+    }
+
+    fn rename(&self, from: &OsStr, to: &OsStr, flags: RenameFlags) -> nix::Result<()> {
+        renameat2(self.place.dir.as_fd(), from, self.place.dir.as_fd(), to, flags)
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if self.armed {
+            // Nothing can be done about a failure here; the next pass sweeps what is left.
+            let _ = unlinkat(self.place.dir.as_fd(), self.staged.as_os_str(), UnlinkatFlags::NoRemoveDir);
+        }
+    }
+}
+
+impl Committed {
+    /// Makes the rename durable.
+    ///
+    /// # Errors
+    /// The directory cannot be flushed.
+    pub fn flush(&self) -> Result<()> {
+        fsync(self.0.place.dir.as_fd())
+            .map_err(|errno| Error::new("flush the directory of", &self.0.place.path, errno))
+    }
+
+    /// Takes the change back: the old file returns, or none is there if there was none.
+    ///
+    /// # Errors
+    /// It cannot be renamed back; the old file is kept under the staged name.
+    pub fn undo(mut self) -> Result<()> {
+        let staged = &mut self.0;
+        let flags =
+            if staged.replaces { RenameFlags::RENAME_EXCHANGE } else { RenameFlags::RENAME_NOREPLACE };
+        if let Err(errno) = staged.rename(&staged.place.name, &staged.staged, flags) {
+            staged.armed = false;
+            return Err(Error::new("restore", &staged.place.path, errno));
+        }
+        Ok(())
+    }
+
+    /// Accepts the change: the old file is removed when this value is dropped.
+    pub fn finish(mut self) {
+        if !self.0.replaces {
+            // Renamed, not exchanged: the staged name is already gone.
+            self.0.armed = false;
+        }
+    }
+}
+
+/// Whether only root or we can have put this there.
+fn trusted(stat: &FileStat, link: bool) -> bool {
+    let owned = stat.st_uid == 0 || stat.st_uid == geteuid().as_raw();
+    let sticky = stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits()
+        && stat.st_mode & nix::libc::S_ISVTX as u32 != 0;
+    // The mode of a link means nothing; in a sticky directory nobody else can replace what we or root own.
+    owned && (link || sticky || stat.st_mode & 0o022 == 0)
+}
+
+fn parts(path: &Path) -> VecDeque<OsString> {
+    path.components()
+        .filter_map(|part| match part {
+            Component::Normal(name) => Some(name.to_owned()),
+            Component::ParentDir => Some(OsString::from("..")),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+        })
+        .collect()
+}
+
+/// The same directory through a descriptor of its own that can be read, listed and flushed.
+fn reopen(dir: &OwnedFd) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    Ok(openat(dir.as_fd(), ".", flags, Mode::empty())?)
+}

@@ -1,0 +1,48 @@
+//! This process: who it runs as, what its standard error is, what its service manager told it.
+
+use std::os::fd::AsRawFd;
+
+/// The effective user, 0 for root.
+pub fn euid() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
+/// The effective group.
+pub fn egid() -> u32 {
+    nix::unistd::getegid().as_raw()
+}
+
+/// Whether a service manager connected our output to a journal (systemd.exec(5), `$JOURNAL_STREAM`).
+pub fn has_journal_stream() -> bool {
+    std::env::var_os("JOURNAL_STREAM").is_some()
+}
+
+/// Whether standard error leads to nobody in particular: closed, `/dev/null` or the console. A program that init
+/// started before there is any log has one of these; a person's terminal, a pipe or a file is none.
+pub fn stderr_is_unattended() -> bool {
+    const NULL: (u64, u64) = (1, 3);
+    const CONSOLE: (u64, u64) = (5, 1);
+    match nix::sys::stat::fstat(std::io::stderr()) {
+        Ok(stat) if stat.st_mode & nix::libc::S_IFMT == nix::libc::S_IFCHR => {
+            let device = (nix::sys::stat::major(stat.st_rdev), nix::sys::stat::minor(stat.st_rdev));
+            device == NULL || device == CONSOLE
+        }
+        Ok(_) => false,
+        Err(_) => true,
+    }
+}
+
+/// Sixteen hexadecimal digits that no other process has.
+pub fn random_id() -> String {
+    let mut bytes = [0_u8; 8];
+    // SAFETY: the buffer is ours and as long as the length says; getrandom(2) writes at most that.
+    let got = unsafe { nix::libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    assert_eq!(got, 8, "getrandom gives up to 256 bytes whole once the pool is initialised");
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Whether this machine's kernel message buffer can be written by us.
+pub fn open_kmsg() -> Option<std::fs::File> {
+    let file = std::fs::OpenOptions::new().write(true).open("/dev/kmsg").ok()?;
+    (file.as_raw_fd() >= 0).then_some(file)
+}

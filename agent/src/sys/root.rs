@@ -1,0 +1,234 @@
+//! A machine's file tree: the real one (`/`) or a directory that stands for one.
+//!
+//! Decides how a path inside it is resolved: by `openat2(2)` with `RESOLVE_IN_ROOT`, so that no `..`, symbolic
+//! link or mount of procfs inside the tree leads out of it (Linux 5.6 and newer). The tree is total: configuration,
+//! targets, state, `/sys`, `/proc` and `/dev` are all read through it, and nothing is read beside it.
+//! What may be *written* where is decided in [`super::place`].
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2, readlinkat};
+use nix::sys::stat::Mode;
+
+use super::device::{Device, Medium};
+use super::port::Port;
+use super::{Error, Result};
+
+/// The file tree of a machine. Paths given to its methods are absolute, as they are inside that machine.
+#[derive(Debug)]
+pub struct Root {
+    dir: OwnedFd,
+    path: PathBuf,
+}
+
+impl Root {
+    /// The tree below `path`.
+    ///
+    /// # Errors
+    /// `path` is not a directory that can be opened.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let dir = open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+            .map_err(|errno| Error::new("open the directory", path, errno))?;
+        Ok(Self { dir, path: path.to_path_buf() })
+    }
+
+    /// The tree below a directory of this one; `None` where that is not there.
+    ///
+    /// # Errors
+    /// It is there but cannot be opened, or is no directory.
+    pub fn subtree(&self, path: impl AsRef<Path>) -> Result<Option<Self>> {
+        let path = path.as_ref();
+        match self.resolve(path, OFlag::O_PATH | OFlag::O_DIRECTORY) {
+            Ok(dir) => Ok(Some(Self { dir, path: self.outside(path) })),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(Error::new("open the directory", path, errno)),
+        }
+    }
+
+    /// Whether this is the machine we run on, and not a directory that stands for one.
+    pub fn is_system(&self) -> bool {
+        self.path == Path::new("/")
+    }
+
+    /// A path of this tree as a path of the machine we run on, to show to people.
+    pub fn outside(&self, path: &Path) -> PathBuf {
+        self.path.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// The contents of a file of at most `limit` bytes; `None` where there is none.
+    ///
+    /// # Errors
+    /// It is there, but cannot be read, or is larger than `limit`.
+    pub fn read(&self, path: impl AsRef<Path>, limit: u64) -> Result<Option<Vec<u8>>> {
+        let path = path.as_ref();
+        // O_NONBLOCK, so that a FIFO put in a file's place cannot hold the boot up.
+        let fd = match self.resolve(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK) {
+            Ok(fd) => fd,
+            Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(None),
+            Err(errno) => return Err(Error::new("read", path, errno)),
+        };
+        let mut bytes = Vec::new();
+        File::from(fd)
+            .take(limit + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|source| Error::new("read", path, source))?;
+        if bytes.len() as u64 > limit {
+            let reason = io::Error::other(format!("it is larger than {limit} bytes"));
+            return Err(Error::new("read", path, reason));
+        }
+        Ok(Some(bytes))
+    }
+
+    /// The contents of a small text file, such as those of `/proc` and `/sys`, without the blanks around them.
+    /// Absent, unreadable and not text are all `None`: for clues, of which one more or less decides nothing.
+    pub fn clue(&self, path: impl AsRef<Path>) -> Option<String> {
+        let bytes = self.read(path, 64 * 1024).ok()??;
+        Some(String::from_utf8(bytes).ok()?.trim().to_owned())
+    }
+
+    /// The names in a directory, sorted; none where there is no such directory.
+    ///
+    /// # Errors
+    /// It is there but cannot be read.
+    pub fn list(&self, path: impl AsRef<Path>) -> Result<Vec<String>> {
+        let path = path.as_ref();
+        match self.resolve(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
+            Ok(dir) => names_in(dir).map_err(|errno| Error::new("list", path, errno)),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(Vec::new()),
+            Err(errno) => Err(Error::new("list", path, errno)),
+        }
+    }
+
+    /// Whether something is at `path`.
+    pub fn exists(&self, path: impl AsRef<Path>) -> bool {
+        self.resolve(path.as_ref(), OFlag::O_PATH).is_ok()
+    }
+
+    /// What a symbolic link says, without following it; `None` where there is none, also for `/proc`'s magic links
+    /// of a process that has gone.
+    pub fn link(&self, path: impl AsRef<Path>) -> Option<String> {
+        let link = self.resolve(path.as_ref(), OFlag::O_PATH | OFlag::O_NOFOLLOW).ok()?;
+        // An empty path means the link that the descriptor itself is (readlinkat(2)).
+        readlinkat(link.as_fd(), "").ok()?.into_string().ok()
+    }
+
+    /// Opens a disk or optical drive of this machine without locking it; `None` where there is no such node.
+    ///
+    /// # Errors
+    /// It is there but cannot be opened.
+    pub fn open_device(&self, path: impl AsRef<Path>) -> Result<Option<Medium>> {
+        let path = path.as_ref();
+        match self.resolve(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK) {
+            Ok(fd) => {
+                Device::from_file(File::from(fd)).map(Some).map_err(|source| Error::new("read", path, source))
+            }
+            // sr_mod answers so for a drive without a disc where O_NONBLOCK does not help.
+            Err(Errno::ENOMEDIUM) => Ok(Some(Medium::Absent)),
+            Err(Errno::ENOENT | Errno::ENXIO | Errno::ENODEV) => Ok(None),
+            Err(errno) => Err(Error::new("open", path, errno)),
+        }
+    }
+
+    /// Opens a virtio-serial port of this machine for reading and writing, without ever blocking.
+    ///
+    /// # Errors
+    /// It is not there yet, or another process has it open (`EBUSY`).
+    pub fn open_port(&self, path: impl AsRef<Path>) -> Result<Port> {
+        let path = path.as_ref();
+        match self.resolve(path, OFlag::O_RDWR | OFlag::O_NONBLOCK) {
+            Ok(fd) => Ok(Port::new(File::from(fd))),
+            Err(errno) => Err(Error::new("open the port", path, errno)),
+        }
+    }
+
+    /// Opens `path` inside this tree.
+    pub(super) fn resolve(&self, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
+        self.open2(path, flags, ResolveFlag::RESOLVE_IN_ROOT)
+    }
+
+    /// Opens `path` inside this tree if no component of it is a symbolic link.
+    pub(super) fn resolve_without_links(&self, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
+        self.open2(path, flags, ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS)
+    }
+
+    /// The tree's own directory.
+    pub(super) fn dir(&self) -> &OwnedFd {
+        &self.dir
+    }
+
+    fn open2(&self, path: &Path, flags: OFlag, resolve: ResolveFlag) -> nix::Result<OwnedFd> {
+        // RESOLVE_IN_ROOT would make `..` harmless; refusing it keeps what people read and what happens the same.
+        if path.components().any(|part| part == Component::ParentDir) {
+            return Err(Errno::EINVAL);
+        }
+        let relative = path.strip_prefix("/").unwrap_or(path);
+        let relative = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
+        loop {
+            let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
+            match openat2(self.dir.as_fd(), relative, how) {
+                // EAGAIN: something was renamed or mounted while the kernel looked (openat2(2)).
+                Err(Errno::EINTR | Errno::EAGAIN) => {}
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+/// The names in an open directory, sorted, without `.` and `..`; names that are no UTF-8 are not ours.
+pub(super) fn names_in(dir: OwnedFd) -> nix::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in Dir::from_fd(dir)?.iter() {
+        let name = entry?.file_name().to_bytes().to_vec();
+        if let Ok(name) = String::from_utf8(name)
+            && name != "."
+            && name != ".."
+        {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// A path's directory and file name, if it has both and is absolute.
+pub(super) fn split(path: &Path) -> Option<(&Path, OsString)> {
+    if !path.is_absolute() || path.components().any(|part| part == Component::ParentDir) {
+        return None;
+    }
+    Some((path.parent()?, path.file_name()?.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Root;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn nothing_leads_out_of_the_tree() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        fs::create_dir_all(dir.path().join("in/etc")).expect("mkdir");
+        fs::write(dir.path().join("secret"), "outside").expect("write");
+        fs::write(dir.path().join("in/secret"), "inside").expect("write");
+        for (name, target) in [("abs", "/secret"), ("up", "../../../secret"), ("far", "../secret")] {
+            symlink(target, dir.path().join("in/etc").join(name)).expect("symlink");
+        }
+        let root = Root::open(dir.path().join("in")).expect("a directory");
+        for name in ["abs", "up", "far"] {
+            let read = root.read(format!("/etc/{name}"), 100).expect(name).expect(name);
+            assert_eq!(read, b"inside", "{name} must resolve inside the tree");
+        }
+        assert!(root.read("/etc/../../secret", 100).is_err(), "`..` in a path is refused");
+        assert_eq!(root.read("/etc/none", 100).expect("absent is no error"), None);
+        assert!(root.read("/secret", 3).is_err(), "the limit holds");
+        assert_eq!(root.list("/etc").expect("a directory"), ["abs", "far", "up"]);
+        assert!(root.list("/none").expect("absent is empty").is_empty());
+    }
+}

@@ -1,0 +1,266 @@
+//! Templates: one file in, one file out.
+//!
+//! Decides what a template file is (TOML front matter between `+++` lines, then a Tera body), which names it may
+//! use, and what is wrong with it before any environment is seen. Rendering is in [`render`]; where the result goes is
+//! decided by `plan` and `apply`.
+
+#![forbid(unsafe_code)]
+
+mod escape;
+mod filters;
+mod front_matter;
+mod render;
+mod scan;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+pub use front_matter::Escape;
+pub use render::{MASK, Rendered, Shown, Surroundings};
+
+use crate::parameters::Declared;
+use crate::problem::{At, Problem};
+use front_matter::FrontMatter;
+use scan::{Tag, TagKind, Use};
+
+/// A template file as it was read.
+#[derive(Debug)]
+pub struct TemplateSource {
+    /// Its name below the configuration directory: `templates/mydb.conf.tera`.
+    pub file: String,
+    /// All of it.
+    pub text: String,
+}
+
+/// All templates of an appliance, compiled.
+#[derive(Debug)]
+pub struct TemplateSet {
+    engine: tera::Tera,
+    templates: Vec<Template>,
+}
+
+/// One template that passed all checks.
+#[derive(Debug)]
+struct Template {
+    file: String,
+    path: PathBuf,
+    mode: u32,
+    owner: Option<String>,
+    group: Option<String>,
+    sensitive: bool,
+    body: scan::Body,
+}
+
+/// What templates know besides parameters, and the fields of each; an empty list is a plain value.
+const SURROUNDINGS: [(&str, &[&str]); 3] = [
+    ("platform", &["kind", "version", "vendor", "locale", "timezone"]),
+    ("hypervisor", &[]),
+    ("environment", &["id"]),
+];
+
+/// What a template may do besides printing. `include`, `extends`, `block` and components are left out: one file is
+/// one template, so that what is seen is what is written. `filter` is left out because it would print past the escapes.
+const STATEMENTS: [&str; 12] = [
+    "if",
+    "elif",
+    "else",
+    "endif",
+    "for",
+    "endfor",
+    "break",
+    "continue",
+    "set",
+    "endset",
+    "set_global",
+    "endset_global",
+];
+
+/// Functions a template may call; `throw` would put a value into an error text.
+const FUNCTIONS: [&str; 1] = ["range"];
+
+impl TemplateSet {
+    /// Compiles templates, adding what is wrong with them to `problems`; the set holds those that are right.
+    pub fn compile(sources: Vec<TemplateSource>, declared: &Declared, problems: &mut Vec<Problem>) -> Self {
+        let mut set = Self { engine: render::engine(), templates: Vec::new() };
+        for source in sources {
+            let before = problems.len();
+            let template = set.compile_one(&source, declared, problems);
+            if problems.len() == before {
+                set.templates.extend(template);
+            }
+        }
+        let mut paths = BTreeMap::new();
+        for template in &set.templates {
+            if let Some(first) = paths.insert(&template.path, &template.file) {
+                let message = format!(
+                    "writes {}, and so does {first}; one file has one template",
+                    template.path.display()
+                );
+                problems.push(Problem::with(&template.file, message));
+            }
+        }
+        set
+    }
+
+    /// How many templates there are.
+    pub fn len(&self) -> usize {
+        self.templates.len()
+    }
+
+    /// Whether there is no template.
+    pub fn is_empty(&self) -> bool {
+        self.templates.is_empty()
+    }
+
+    fn compile_one(
+        &mut self,
+        source: &TemplateSource,
+        declared: &Declared,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Template> {
+        let TemplateSource { file, text } = source;
+        let (front, line_offset, body) = match FrontMatter::split(file, text) {
+            Ok(parts) => parts,
+            Err(found) => {
+                problems.extend(found);
+                return None;
+            }
+        };
+        let place = |byte| {
+            let at = At::of(body, byte);
+            At { line: at.line + line_offset, ..at }
+        };
+        let tags = match scan::tags(body) {
+            Ok(tags) => tags,
+            Err((byte, message)) => {
+                problems.push(Problem::at(file, place(byte), message));
+                return None;
+            }
+        };
+        let mut complain = |byte, message: String| problems.push(Problem::at(file, place(byte), message));
+        check_language(&tags, &mut complain);
+        check_names(&tags, declared, &mut complain);
+        let names: BTreeSet<&str> = uses(&tags).filter(|u| u.is_variable()).map(|u| u.name).collect();
+        let sensitive = names.iter().any(|name| declared.is_sensitive(name));
+        if sensitive && front.mode & 0o007 != 0 {
+            complain(
+                0,
+                format!(
+                    "uses a sensitive parameter, but mode = \"{:04o}\" lets everybody read the file; take the last digit \
+                     away, as in \"0640\"",
+                    front.mode
+                ),
+            );
+        }
+        let body = scan::Body::rewrite(body, line_offset, &tags, front.escape.print_function());
+        // Tera's own view, for what ours may have missed: it must compile, and read no name that we did not see.
+        if let Err(error) = self.engine.add_raw_template(file, &body.rewritten) {
+            // Where we already found something, this is a consequence of it.
+            if problems.iter().all(|p| p.file != *file) {
+                problems.push(render::compile_problem(file, &body, &error));
+            }
+            return None;
+        }
+        let seen = self.engine.get_template_variables(file).unwrap_or_default();
+        for name in seen.into_iter().filter(|name| !names.contains(name)) {
+            problems.push(Problem::with(file, format!("`{name}` is not declared in [parameters]")));
+        }
+        let FrontMatter { path, mode, owner, group, .. } = front;
+        Some(Template { file: file.clone(), path, mode, owner, group, sensitive, body })
+    }
+}
+
+fn uses<'a>(tags: &'a [Tag<'a>]) -> impl Iterator<Item = Use<'a>> {
+    tags.iter().flat_map(Tag::uses)
+}
+
+/// Statements, functions and filters that templates may use.
+fn check_language(tags: &[Tag<'_>], complain: &mut impl FnMut(usize, String)) {
+    for tag in tags.iter().filter(|tag| tag.kind == TagKind::Statement) {
+        let (at, word) = tag.keyword();
+        if !STATEMENTS.contains(&word) {
+            complain(
+                at,
+                format!("`{{% {word} %}}` cannot be used; there are if, elif, else, for, set and raw"),
+            );
+        }
+    }
+    check_blocks(tags, complain);
+    for found in uses(tags) {
+        let Use { at, name, .. } = found;
+        if found.is_filter() && !filters::KNOWN.contains(&name) {
+            complain(at, format!("there is no filter `{name}`; there are {}", filters::KNOWN.join(", ")));
+        } else if found.is_function() && !FUNCTIONS.contains(&name) {
+            complain(at, format!("there is no function `{name}`; there is {}", FUNCTIONS.join(", ")));
+        }
+    }
+}
+
+/// Every block is closed, by its own end.
+fn check_blocks(tags: &[Tag<'_>], complain: &mut impl FnMut(usize, String)) {
+    let mut open: Vec<(usize, &str)> = Vec::new();
+    for tag in tags.iter().filter(|tag| tag.kind == TagKind::Statement) {
+        let (at, word) = tag.keyword();
+        match word {
+            "if" | "for" => open.push((at, word)),
+            // `{% set a = b %}` is complete in itself.
+            "set" | "set_global" if !tag.has_sign("=") => open.push((at, word)),
+            "endif" | "endfor" | "endset" | "endset_global" => match open.pop() {
+                Some((_, opened)) if word.strip_prefix("end") == Some(opened) => {}
+                Some((_, opened)) => {
+                    return complain(at, format!("`{{% {word} %}}` where `{{% end{opened} %}}` is due"));
+                }
+                None => return complain(at, format!("`{{% {word} %}}` closes nothing")),
+            },
+            _ => {}
+        }
+    }
+    for (at, word) in open {
+        complain(at, format!("`{{% {word} %}}` is never closed; add `{{% end{word} %}}`"));
+    }
+}
+
+/// Every name, also in branches that are not taken, is a parameter, a part of the surroundings, or made in the template.
+fn check_names(tags: &[Tag<'_>], declared: &Declared, complain: &mut impl FnMut(usize, String)) {
+    let made: BTreeSet<&str> = tags.iter().flat_map(Tag::made_names).collect();
+    for found in uses(tags).filter(Use::is_variable) {
+        let Use { at, name, field, .. } = found;
+        if made.contains(name) && !name.starts_with("__") {
+            continue;
+        }
+        if let Some((_, fields)) = SURROUNDINGS.iter().find(|(known, _)| *known == name) {
+            match field {
+                Some(field) if fields.contains(&field) => {}
+                None if fields.is_empty() => {}
+                _ if fields.is_empty() => complain(at, format!("`{name}` is plain text and has no fields")),
+                _ => {
+                    complain(at, format!("`{name}` has the fields {}; write one of them", fields.join(", ")))
+                }
+            }
+        } else if !declared.contains(name) {
+            let known: Vec<&str> = declared.names().collect();
+            let near =
+                nearest(name, &known).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+            complain(at, format!("`{name}` is not declared in [parameters] of agent.toml{near}"));
+        }
+    }
+}
+
+/// The known name that differs from `name` by at most two letters, if there is one.
+fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    known.iter().map(|k| (distance(name, k), *k)).min().filter(|(d, _)| *d <= 2).map(|(_, k)| k)
+}
+
+/// Levenshtein's distance, in bytes; names are ASCII.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut corner = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.bytes().enumerate() {
+            let substituted = corner + usize::from(x != y);
+            corner = row[j + 1];
+            row[j + 1] = substituted.min(corner + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}

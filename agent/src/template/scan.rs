@@ -1,0 +1,373 @@
+//! Our own reading of a template's tags: where they are, and which names stand in them.
+//!
+//! Tera answers which variables a template reads, but not where they stand, and knows nothing of our rules. So the
+//! tags are split into words here, by Tera's own lexical rules (strings in `"`, `'` or `` ` `` with backslash escapes;
+//! `{% raw %}`; `{# #}`), for two ends: to check names, filters and statements with a position, and to
+//! rewrite every `{{ x }}` so that the value passes through one of our print functions.
+
+#![forbid(unsafe_code)]
+
+use std::ops::Range;
+
+use crate::problem::At;
+
+/// `{{ ... }}` or `{% ... %}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TagKind {
+    Print,
+    Statement,
+}
+
+/// One tag: where its inside is, and the words in it.
+#[derive(Debug)]
+pub(super) struct Tag<'a> {
+    pub(super) kind: TagKind,
+    /// Bytes between the delimiters and their `-`.
+    pub(super) inside: Range<usize>,
+    words: Vec<Word<'a>>,
+}
+
+/// A word of the expression language.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Word<'a> {
+    at: usize,
+    text: &'a str,
+    kind: WordKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WordKind {
+    Name,
+    Literal,
+    Sign,
+}
+
+/// Words that are no names of anything.
+const KEYWORDS: [&str; 17] = [
+    "and", "or", "not", "is", "in", "if", "else", "elif", "for", "true", "True", "false", "False", "none",
+    "None", "null", "loop",
+];
+
+/// A name as it is used in an expression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Use<'a> {
+    pub(super) at: usize,
+    pub(super) name: &'a str,
+    /// For a variable: the field that is read of it, if one is.
+    pub(super) field: Option<&'a str>,
+    role: Role,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Variable,
+    Filter,
+    Function,
+    Other,
+}
+
+impl Use<'_> {
+    pub(super) fn is_variable(&self) -> bool {
+        self.role == Role::Variable
+    }
+
+    pub(super) fn is_filter(&self) -> bool {
+        self.role == Role::Filter
+    }
+
+    pub(super) fn is_function(&self) -> bool {
+        self.role == Role::Function
+    }
+}
+
+impl<'a> Tag<'a> {
+    /// A statement's first word and its position.
+    pub(super) fn keyword(&self) -> (usize, &'a str) {
+        self.words.first().map_or((self.inside.start, ""), |word| (word.at, word.text))
+    }
+
+    /// Whether this sign stands in it.
+    pub(super) fn has_sign(&self, sign: &str) -> bool {
+        self.words.iter().any(|word| word.kind == WordKind::Sign && word.text == sign)
+    }
+
+    /// Every name that stands in the tag, with the part it plays.
+    pub(super) fn uses(&self) -> impl Iterator<Item = Use<'a>> + '_ {
+        // A statement's own keyword is no expression.
+        let skip = usize::from(self.kind == TagKind::Statement);
+        (skip..self.words.len()).filter_map(|index| {
+            let Word { at, text: name, kind } = self.words[index];
+            let before = |n: usize| (index >= n).then(|| self.words[index - n].text).unwrap_or_default();
+            let after = |n: usize| self.words.get(index + n);
+            let sign_after = |sign| after(1).is_some_and(|w| w.kind == WordKind::Sign && w.text == sign);
+            if kind != WordKind::Name {
+                return None;
+            }
+            let role = match before(1) {
+                "." | "?." => Role::Other,
+                "|" => Role::Filter,
+                "is" => Role::Other,
+                "not" if before(2) == "is" => Role::Other,
+                _ if KEYWORDS.contains(&name) => Role::Other,
+                _ if sign_after("(") => Role::Function,
+                // The name of an argument, or of what `set` makes.
+                _ if sign_after("=") => Role::Other,
+                _ => Role::Variable,
+            };
+            let dotted = sign_after(".") || sign_after("?.");
+            let field = dotted.then(|| after(2).map_or("", |word| word.text));
+            Some(Use { at, name, field, role })
+        })
+    }
+
+    /// Names that a statement makes: `for NAME in`, `for KEY, NAME in`, `set NAME`.
+    pub(super) fn made_names(&self) -> Vec<&'a str> {
+        let names =
+            |count| self.words[1..].iter().filter(|w| w.kind == WordKind::Name).take(count).map(|w| w.text);
+        match (self.kind, self.keyword().1) {
+            (TagKind::Statement, "for") => {
+                let pair = self.words.get(2).is_some_and(|word| word.text == ",");
+                names(if pair { 2 } else { 1 }).collect()
+            }
+            (TagKind::Statement, "set" | "set_global") => names(1).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Splits a body into its tags.
+///
+/// # Errors
+/// Where a tag, a comment, a raw block or a string is not closed, and which.
+pub(super) fn tags(body: &str) -> Result<Vec<Tag<'_>>, (usize, &'static str)> {
+    let mut tags = Vec::new();
+    let mut at = 0;
+    while let Some(open) = next_opening(body, at) {
+        let inside = open + 2 + usize::from(body[open + 2..].starts_with('-'));
+        at = match &body[open..open + 2] {
+            "{#" => match body[inside..].find("#}") {
+                Some(end) => inside + end + 2,
+                None => return Err((open, "the comment has no end; close it with #}")),
+            },
+            "{{" => {
+                let (tag, end) = tag(body, inside, TagKind::Print, "}}")
+                    .ok_or((open, "the tag has no end; close it, and every string in it, with }}"))?;
+                tags.push(tag);
+                end
+            }
+            _ => {
+                let (tag, end) = tag(body, inside, TagKind::Statement, "%}")
+                    .ok_or((open, "the tag has no end; close it, and every string in it, with %}"))?;
+                if tag.keyword().1 == "raw" && tag.words.len() == 1 {
+                    end_of_raw(body, end)
+                        .ok_or((open, "the raw block has no end; close it with {% endraw %}"))?
+                } else {
+                    tags.push(tag);
+                    end
+                }
+            }
+        };
+    }
+    Ok(tags)
+}
+
+fn next_opening(body: &str, from: usize) -> Option<usize> {
+    let bytes = &body.as_bytes()[from..];
+    bytes.windows(2).position(|pair| matches!(pair, b"{{" | b"{%" | b"{#")).map(|at| from + at)
+}
+
+/// Where a raw block is over, behind its closing tag.
+fn end_of_raw(body: &str, from: usize) -> Option<usize> {
+    let mut at = from;
+    loop {
+        let open = at + body[at..].find("{%")?;
+        let inside = body[open + 2..].trim_start_matches('-').trim_start();
+        let tail = inside.strip_prefix("endraw").map(|rest| rest.trim_start().trim_start_matches('-'));
+        if let Some(rest) = tail.and_then(|rest| rest.strip_prefix("%}")) {
+            return Some(body.len() - rest.len());
+        }
+        at = open + 2;
+    }
+}
+
+/// Reads words up to the closing delimiter, and where the tag is over.
+fn tag<'a>(body: &'a str, from: usize, kind: TagKind, close: &str) -> Option<(Tag<'a>, usize)> {
+    let mut words = Vec::new();
+    let mut at = from;
+    loop {
+        let rest = &body[at..];
+        let first = rest.chars().next()?;
+        let dash = usize::from(rest.starts_with('-') && rest[1..].starts_with(close));
+        if dash == 1 || rest.starts_with(close) {
+            return Some((Tag { kind, inside: from..at, words }, at + dash + close.len()));
+        }
+        let (len, kind) = match first {
+            c if c.is_ascii_whitespace() => {
+                at += 1;
+                continue;
+            }
+            '"' | '\'' | '`' => (string_len(rest, first)?, WordKind::Literal),
+            c if c.is_ascii_digit() => {
+                (prefix_len(rest, |c| c.is_ascii_digit() || c == '.'), WordKind::Literal)
+            }
+            c if c.is_ascii_alphabetic() || c == '_' => {
+                (prefix_len(rest, |c| c.is_ascii_alphanumeric() || c == '_'), WordKind::Name)
+            }
+            _ if ["==", "!=", ">=", "<=", "?.", "?[", "//", "**"]
+                .iter()
+                .any(|sign| rest.starts_with(sign)) =>
+            {
+                (2, WordKind::Sign)
+            }
+            c => (c.len_utf8(), WordKind::Sign),
+        };
+        words.push(Word { at, text: &rest[..len], kind });
+        at += len;
+    }
+}
+
+fn prefix_len(text: &str, wanted: impl Fn(char) -> bool) -> usize {
+    text.find(|c| !wanted(c)).unwrap_or(text.len())
+}
+
+/// The length of a string literal with its quotes.
+fn string_len(text: &str, quote: char) -> Option<usize> {
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            c if c == quote => return Some(at + 1),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// A body ready for Tera, that still knows where everything stood.
+#[derive(Debug)]
+pub(super) struct Body {
+    /// What Tera compiles.
+    pub(super) rewritten: String,
+    original: String,
+    line_offset: usize,
+    /// Where in the rewritten text something was put in, and how much, in order.
+    insertions: Vec<(usize, usize)>,
+}
+
+impl Body {
+    /// Wraps the expression of every `{{ x }}` into a call of `function`: `{{ function(v=(x)) }}`.
+    pub(super) fn rewrite(body: &str, line_offset: usize, tags: &[Tag<'_>], function: &str) -> Self {
+        let (before, after) = (format!(" {function}(v=("), ")) ");
+        let mut this =
+            Self { rewritten: String::new(), original: body.to_owned(), line_offset, insertions: Vec::new() };
+        let mut done = 0;
+        for tag in tags.iter().filter(|tag| tag.kind == TagKind::Print) {
+            this.copy(&body[done..tag.inside.start], &before);
+            this.copy(&body[tag.inside.clone()], after);
+            done = tag.inside.end;
+        }
+        this.copy(&body[done..], "");
+        this
+    }
+
+    fn copy(&mut self, text: &str, insertion: &str) {
+        self.rewritten.push_str(text);
+        self.insertions.push((self.rewritten.len(), insertion.len()));
+        self.rewritten.push_str(insertion);
+    }
+
+    /// The position in the template file of a byte of the rewritten text, and the tag that it is in, as it is written.
+    pub(super) fn locate(&self, rewritten: usize) -> (At, Option<&str>) {
+        let inserted: usize = self
+            .insertions
+            .iter()
+            .take_while(|(at, _)| *at < rewritten)
+            .map(|(at, len)| (*len).min(rewritten - at))
+            .sum();
+        let mut byte = rewritten.saturating_sub(inserted).min(self.original.len());
+        // A call begins before its argument's blank: point at the word.
+        byte += self.original[byte..].len() - self.original[byte..].trim_start().len();
+        let at = At::of(&self.original, byte);
+        let tag = tags(&self.original).ok().and_then(|tags| {
+            let tag = tags.into_iter().find(|tag| tag.inside.start <= byte && byte <= tag.inside.end)?;
+            Some(&self.original[tag.inside])
+        });
+        (At { line: at.line + self.line_offset, ..at }, tag.map(str::trim))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Body, tags};
+    use crate::problem::At;
+
+    fn variables(body: &str) -> Vec<(&str, Option<&str>)> {
+        let tags = tags(body).expect(body);
+        let found: Vec<_> = tags.iter().flat_map(super::Tag::uses).collect();
+        found
+            .into_iter()
+            .filter(super::Use::is_variable)
+            .map(|u| {
+                (
+                    &body[u.at..u.at + u.name.len()],
+                    u.field.map(|f| &body[body.find(f).unwrap_or(0)..][..f.len()]),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn names_are_found_wherever_they_stand() {
+        for (body, want) in [
+            ("plain text with { braces } and %}", &[][..]),
+            ("{{ ip }}", &["ip"]),
+            ("{{- ip -}}", &["ip"]),
+            ("{{ ip | default(value=other) }}", &["ip", "other"]),
+            ("{{ \"}} {{ x\" ~ a ~ 'b' }}", &["a"]),
+            (r#"{{ "\"}}" ~ a }}"#, &["a"]),
+            ("{% if not a and b == \"c\" %}{{ d }}{% elif e is defined %}{% endif %}", &["a", "b", "d", "e"]),
+            ("{% for x in xs %}{{ x }}{% endfor %}", &["x", "xs", "x"]),
+            ("{% set y = a %}{{ y }}", &["a", "y"]),
+            ("{{ a[b] }}{{ c ? d : e }}", &["a", "b", "c", "d", "e"]),
+            ("{# {{ no }} #}{% raw %}{{ no }}{% endraw %}{{ yes }}", &["yes"]),
+            ("{%- raw -%}{{ no }}{%- endraw -%}{{ yes }}", &["yes"]),
+            ("{{ range(end=n) }}", &["n"]),
+            ("{{ 1.5 + a }}", &["a"]),
+            ("{{ a if b else c }}", &["a", "b", "c"]),
+            ("{{ ä }}", &[]),
+        ] {
+            let names: Vec<_> = variables(body).into_iter().map(|(name, _)| name).collect();
+            assert_eq!(names, want, "{body}");
+        }
+        assert_eq!(variables("{{ platform.kind }}"), [("platform", Some("kind"))]);
+        assert_eq!(variables("{{ platform?.kind }}"), [("platform", Some("kind"))]);
+        assert_eq!(variables("{{ platform }}"), [("platform", None)]);
+    }
+
+    #[test]
+    fn what_is_not_closed_is_said_where_it_began() {
+        for (body, at) in
+            [("ab {{ x", 3), ("{{ \"x }}", 0), ("{% if x }}", 0), ("x{# y", 1), ("{% raw %}x", 0), ("{{", 0)]
+        {
+            assert_eq!(tags(body).expect_err(body).0, at, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_rewritten_body_knows_where_things_stood() {
+        let body = "a\n{{ x }} and {{- y | f -}}\n";
+        let body = Body::rewrite(body, 4, &tags(body).expect(body), "p");
+        assert_eq!(body.rewritten, "a\n{{ p(v=( x )) }} and {{- p(v=( y | f )) -}}\n");
+        for (text, line, column, tag) in [
+            ("a", 5, 1, None),
+            ("p(v=( x", 6, 4, Some("x")),
+            ("x", 6, 4, Some("x")),
+            ("p(v=( y", 6, 17, Some("y | f")),
+            ("f )", 6, 21, Some("y | f")),
+        ] {
+            let byte = body.rewritten.find(text).expect(text);
+            assert_eq!(body.locate(byte), (At { line, column }, tag), "{text}");
+        }
+    }
+}
