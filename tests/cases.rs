@@ -13,6 +13,11 @@
 //! which must find nothing to do. `BLESS=1` rewrites the three expectations; the diff is for a person to read.
 //! `OVF_AGENT` names another binary to try, for example the static one.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test is outside of the agent, and looks at files and starts programs"
+)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};

@@ -1,1 +1,358 @@
-//! The command line as a user has it.
+//! The command line as a user has it: what it answers, how it exits, and that `run` runs.
+//!
+//! Machines are scratch directories; nothing here needs a VM or root, and nothing outside the directories is touched.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test is outside of the agent, and looks at files and starts programs"
+)]
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, poll};
+use serde_json::Value;
+
+const ENVIRONMENT: &str = r#"<Environment xmlns="http://schemas.dmtf.org/ovf/environment/1"
+  xmlns:e="http://schemas.dmtf.org/ovf/environment/1" e:id="DB1">
+  <PropertySection>
+    <Property e:key="db.ip" e:value="192.0.2.11"/>
+    <Property e:key="db.password" e:value="hunter2"/>
+    <Property e:key="undeclared" e:value="x"/>
+  </PropertySection>
+  <Entity e:id="DB2">
+    <PropertySection><Property e:key="db.password" e:value="hunter3"/></PropertySection>
+  </Entity>
+</Environment>"#;
+
+const PARAMETERS: &str = r#"[parameters]
+ip = { key = "db.ip", type = "ipv4", required = true }
+password = { key = "db.password", type = "string", sensitive = true }
+peer = { key = "db.peer", type = "ipv4" }
+"#;
+
+/// A machine in a scratch directory.
+struct Machine {
+    dir: tempfile::TempDir,
+}
+
+impl Machine {
+    fn new(settings: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let machine = Self { dir };
+        machine.write("root/etc/ovf-agent/agent.toml", &format!("{PARAMETERS}{settings}"));
+        machine.write(
+            "root/etc/ovf-agent/templates/a.tera",
+            "+++\npath = \"/etc/a\"\nmode = \"0600\"\n+++\n{{ ip }} {{ password }}\n",
+        );
+        machine.write("env.xml", ENVIRONMENT);
+        machine
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("mkdir");
+        fs::write(path, text).expect("write");
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = agent(arguments);
+        command.arg("--root").arg(self.path("root"));
+        command
+    }
+
+    /// With the machine's environment.
+    fn run(&self, arguments: &[&str]) -> Output {
+        let source = format!("file:{}", self.path("env.xml").display());
+        self.command(arguments).args(["--source", &source]).output().expect("the agent runs")
+    }
+}
+
+fn agent(arguments: &[&str]) -> Command {
+    let binary = std::env::var_os("OVF_AGENT").unwrap_or_else(|| env!("CARGO_BIN_EXE_ovf-agent").into());
+    let mut command = Command::new(binary);
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"))
+}
+
+#[test]
+fn exit_statuses_are_what_the_help_says() {
+    let machine = Machine::new("");
+    let broken = Machine::new("[nonsense]\n");
+    let without_root = |arguments: &[&str]| agent(arguments).output().expect("runs").status.code();
+    for (arguments, want) in [
+        (&["--help"][..], 0),
+        (&["--version"], 0),
+        (&["apply", "--help"], 0),
+        (&[], 64),
+        (&["aply"], 64),
+        (&["apply", "--sauce", "x"], 64),
+        (&["apply", "--source", "cd:/dev/sr0"], 64),
+        (&["apply", "--log", "loud"], 64),
+        (&["get"], 64),
+        (&["detect"], 0),
+        (&["detect", "--facts", "/nonexistent"], 1),
+        (&["apply", "--root", "/nonexistent"], 1),
+    ] {
+        assert_eq!(without_root(arguments), Some(want), "{arguments:?}");
+    }
+    let code = |output: Output| output.status.code();
+    assert_eq!(code(machine.run(&["apply"])), Some(0));
+    assert_eq!(code(machine.run(&["get", "nothing"])), Some(64));
+    assert_eq!(code(broken.run(&["apply"])), Some(78));
+    assert_eq!(code(broken.run(&["check"])), Some(78));
+    let gone = machine.command(&["apply", "--source", "iso:/nonexistent/sr0"]).output().expect("runs");
+    assert_eq!(code(gone), Some(75), "a device that is not there yet");
+}
+
+#[test]
+fn help_names_every_command_and_every_exit_status() {
+    let help = text(&agent(&["--help"]).output().expect("runs").stdout);
+    for word in [
+        "run", "apply", "plan", "check", "env", "get", "detect", "--root", "--config", "--source", "--report",
+    ] {
+        assert!(help.contains(&format!("{word} ")), "{word} is not in\n{help}");
+    }
+    assert!(
+        help.contains("--json") && help.contains("--log <LEVEL>") && help.contains("78 the configuration"),
+        "{help}"
+    );
+}
+
+#[test]
+fn a_misspelt_command_is_answered_with_the_right_one() {
+    let output = agent(&["aply"]).output().expect("runs");
+    assert!(text(&output.stderr).contains("'apply'"), "{output:?}");
+}
+
+#[test]
+fn errors_name_the_operand_and_print_each_cause_once() {
+    let machine = Machine::new("");
+    let output = machine.command(&["apply", "--source", "file:/nonexistent/env.xml"]).output().expect("runs");
+    let error = text(&output.stderr).lines().last().expect("an error").to_owned();
+    let want = "ovf-agent: cannot look for the OVF environment: cannot read /nonexistent/env.xml: No such file or directory (os error 2)";
+    assert_eq!(error, want);
+}
+
+#[test]
+fn the_environment_is_shown_without_secrets_unless_asked() {
+    let machine = Machine::new("");
+    for arguments in [&["env"][..], &["env", "--json"]] {
+        let output = machine.run(arguments);
+        let shown = text(&output.stdout);
+        assert!(shown.contains("192.0.2.11") && shown.contains("********"), "{shown}");
+        assert!(!shown.contains("hunter"), "also the sibling's is masked: {shown}");
+    }
+    let shown = json(&machine.run(&["env", "--json", "--show-sensitive"]));
+    assert_eq!(shown["properties"]["db.password"], "hunter2");
+    assert_eq!(shown["entities"]["DB2"]["properties"]["db.password"], "hunter3");
+    assert_eq!((&shown["id"], &shown["warnings"]), (&"DB1".into(), &Value::Array(vec![])));
+}
+
+#[test]
+fn a_parameter_is_got_by_name_or_key() {
+    let machine = Machine::new("");
+    for key in ["ip", "db.ip"] {
+        assert_eq!(text(&machine.run(&["get", key]).stdout), "192.0.2.11\n");
+    }
+    assert_eq!(json(&machine.run(&["get", "--json", "peer"])), Value::Null);
+    let refused = machine.run(&["get", "password"]);
+    assert_eq!(refused.status.code(), Some(64));
+    assert!(text(&refused.stderr).contains("--show-sensitive"), "{refused:?}");
+    assert_eq!(text(&machine.run(&["get", "password", "--show-sensitive"]).stdout), "hunter2\n");
+    assert!(text(&machine.run(&["get", "undeclared"]).stderr).contains("there are ip, password, peer"));
+}
+
+#[test]
+fn check_needs_no_environment_and_says_what_it_looked_at() {
+    let machine = Machine::new("");
+    let output = machine.command(&["check"]).output().expect("runs");
+    assert_eq!(text(&output.stdout), "3 parameters and 1 template: no problems\n");
+    let broken = Machine::new("[nonsense]\n");
+    let problems = json(&broken.command(&["check", "--json"]).output().expect("runs"));
+    let problem = &problems["problems"][0];
+    assert_eq!(
+        (&problem["file"], &problem["line"], &problem["column"]),
+        (&"agent.toml".into(), &5.into(), &2.into())
+    );
+}
+
+#[test]
+fn the_configuration_can_lie_elsewhere() {
+    let machine = Machine::new("");
+    fs::rename(machine.path("root/etc/ovf-agent"), machine.path("config")).expect("renamed");
+    let config = machine.path("config").display().to_string();
+    assert_eq!(machine.run(&["check"]).status.code(), Some(78));
+    assert_eq!(machine.run(&["apply", "--config", &config]).status.code(), Some(0));
+    assert_eq!(fs::read_to_string(machine.path("root/etc/a")).expect("there"), "192.0.2.11 hunter2\n");
+}
+
+#[test]
+fn facts_go_out_and_come_in_again() {
+    let machine = Machine::new("");
+    machine.write("root/sys/class/dmi/id/sys_vendor", "QEMU\n");
+    let output = machine.command(&["detect", "--json"]).output().expect("runs");
+    let answer = json(&output);
+    for key in ["vm", "container", "platform", "confidential", "decided-by", "facts"] {
+        assert!(answer.get(key).is_some(), "{key} is not in {answer}");
+    }
+    assert_eq!((&answer["vm"], &answer["decided-by"]), (&"qemu".into(), &"DMI sys_vendor".into()));
+    fs::write(machine.path("facts.json"), answer["facts"].to_string()).expect("write");
+    let facts = machine.path("facts.json").display().to_string();
+    let judged = agent(&["detect", "--facts", &facts]).output().expect("runs");
+    assert_eq!(text(&judged.stdout), "qemu\n");
+}
+
+#[test]
+fn a_plan_in_json_lists_the_files() {
+    let machine = Machine::new("");
+    let plan = json(&machine.run(&["plan", "--json"]));
+    let file = &plan["files"][0];
+    assert_eq!(
+        (&file["path"], &file["action"], &file["mode"]),
+        (&"/etc/a".into(), &"new".into(), &"0600".into())
+    );
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let machine = Machine::new("");
+    let source = format!("file:{}", machine.path("env.xml").display());
+    let mut child = machine
+        .command(&["env", "--source", &source])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("runs");
+    drop(child.stdout.take());
+    let mut error = String::new();
+    child.stderr.take().expect("piped").read_to_string(&mut error).expect("read");
+    assert_eq!((child.wait().expect("waited").code(), error.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn two_passes_at_once_do_not_mix() {
+    let machine = Machine::new("");
+    fs::create_dir_all(machine.path("root/var/lib/ovf-agent")).expect("mkdir");
+    let lock = File::create(machine.path("root/var/lib/ovf-agent/lock")).expect("a lock file");
+    lock.lock().expect("locked");
+    let output = machine.run(&["apply"]);
+    assert_eq!(output.status.code(), Some(75), "{output:?}");
+    assert!(text(&output.stderr).contains("another ovf-agent is applying"), "{output:?}");
+    assert!(!machine.path("root/etc/a").exists());
+}
+
+/// A running agent whose reports are read from a pipe.
+struct Running {
+    child: Child,
+    reports: BufReader<File>,
+}
+
+impl Running {
+    fn start(machine: &Machine) -> Self {
+        let pipe = machine.path("reports");
+        assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+        // Open for writing too, so that the pipe has no end between two reports.
+        let reports = File::options().read(true).write(true).open(&pipe).expect("the pipe");
+        let source = format!("file:{}", machine.path("env.xml").display());
+        let pipe = pipe.display().to_string();
+        let mut command = machine.command(&["run", "--source", &source, "--report", &pipe]);
+        let child = command.stderr(Stdio::piped()).spawn().expect("runs");
+        Self { child, reports: BufReader::new(reports) }
+    }
+
+    /// Reports up to the first of this stage.
+    fn until(&mut self, stage: &str) -> Vec<Value> {
+        let mut seen = Vec::new();
+        loop {
+            if self.reports.buffer().is_empty() {
+                // An agent that died says nothing, and our own end keeps the pipe open.
+                let mut pipe = [PollFd::new(self.reports.get_ref().as_fd(), PollFlags::POLLIN)];
+                let ready = poll(&mut pipe, 20_000_u16).expect("polled");
+                assert_eq!(ready, 1, "no report of stage {stage} within 20 s; before it came {seen:#?}");
+            }
+            let mut line = String::new();
+            self.reports.read_line(&mut line).expect("a report");
+            let report: Value = serde_json::from_str(&line).expect(&line);
+            let found = report["stage"] == stage;
+            seen.push(report);
+            if found {
+                return seen;
+            }
+        }
+    }
+
+    fn stop(mut self) -> (Option<i32>, Duration, String) {
+        let begin = Instant::now();
+        assert!(Command::new("kill").arg(self.child.id().to_string()).status().expect("kill").success());
+        let mut log = String::new();
+        self.child.stderr.take().expect("piped").read_to_string(&mut log).expect("read");
+        let status = self.child.wait().expect("waited");
+        assert_eq!(status.signal(), None, "{log}");
+        (status.code(), begin.elapsed(), log)
+    }
+}
+
+#[test]
+fn run_reports_every_stage_and_stays_until_it_is_told_to_stop() {
+    let machine = Machine::new("[ready]\nfiles = [\"/run/up\"]\n");
+    fs::create_dir_all(machine.path("root/run")).expect("mkdir");
+    let mut running = Running::start(&machine);
+    let seen = running.until("waiting");
+    let stages: Vec<_> = seen.iter().map(|report| report["stage"].as_str().expect("a stage")).collect();
+    assert_eq!(stages, ["starting", "configuring", "waiting"]);
+    let waiting = &seen[2];
+    assert_eq!(
+        (&waiting["unmet"][0]["gate"], &waiting["unmet"][0]["code"]),
+        (&"file /run/up".into(), &"FileMissing".into())
+    );
+    assert_eq!((&waiting["ready"], &waiting["generation"]), (&false.into(), &1.into()));
+    File::create(machine.path("root/run/up")).expect("the gate's file");
+    let ready = running.until("ready").pop().expect("a report");
+    assert_eq!((&ready["ready"], &ready["unmet"]), (&true.into(), &Value::Array(vec![])));
+    assert_eq!(ready["changed"], serde_json::json!(["/etc/a"]));
+    let (code, took, log) = running.stop();
+    assert_eq!(code, Some(0));
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(log.lines().count() <= 8, "a normal boot has at most 8 lines:\n{log}");
+    assert!(!log.contains("hunter"), "{log}");
+}
+
+#[test]
+fn gates_that_are_not_passed_in_time_are_a_failure_with_the_list() {
+    let machine = Machine::new("[ready]\nfiles = [\"/run/never\"]\ntimeout = \"200ms\"\n");
+    let mut running = Running::start(&machine);
+    let failed = running.until("failed").pop().expect("a report");
+    let failure = &failed["failure"];
+    assert_eq!((&failure["stage"], &failure["code"]), (&"gates".into(), &"GatesTimedOut".into()));
+    assert_eq!(failure["message"], "not ready in time: file /run/never: does not exist");
+    assert_eq!(failed["unmet"][0]["gate"], "file /run/never");
+    assert_eq!(running.stop().0, Some(0));
+}
+
+#[test]
+fn run_reports_a_broken_configuration_and_stays() {
+    let machine = Machine::new("[nonsense]\n");
+    let mut running = Running::start(&machine);
+    let failed = running.until("failed").pop().expect("a report");
+    assert_eq!((&failed["failure"]["stage"], &failed["failure"]["final"]), (&"agent".into(), &true.into()));
+    assert!(!machine.path("root/etc/a").exists());
+    assert_eq!(running.stop().0, Some(0));
+}

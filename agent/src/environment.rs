@@ -1,26 +1,31 @@
 //! The OVF environment document: what the platform says about this guest and its siblings.
 //!
 //! Decides what a document means: which elements and attributes are ours (by namespace URI, never by prefix),
-//! which mistakes are mended with a warning and which refuse the whole document. A guest configured from half a
-//! document is worse than one that says why it was not configured, so there is no partial result.
+//! which mistakes are mended with a warning and which refuse the whole document. A guest configured from half
+//! a document is worse than one that says why it was not configured, so there is no partial result.
 //!
 //! Does not decide where a document comes from (`transport`), what its values mean (`parameters`: here every
 //! value is a string and every key is opaque, never split at dots), or whether a document that is well-formed
 //! but not meant for us should be passed over (see [`Environment::is_azure_provisioning`]).
 //!
-//! The rules: elements and attributes from DSP8027 1.0.0, their meaning from DSP0243 clause 11, well-formedness
-//! from XML 1.0 (fifth edition) and Namespaces in XML 1.0. quick-xml only finds where tokens end; everything that
-//! makes a document well-formed is checked in the submodules, which know lines and columns.
+//! The rules: elements and attributes from DSP8027 1.0.0, their meaning from DSP0243 clause 11,
+//! well-formedness from XML 1.0 (fifth edition) and Namespaces in XML 1.0. quick-xml only finds where tokens
+//! end; everything that makes a document well-formed is checked in the submodules, which know lines and
+//! columns.
 //!
-//! Property values are secrets: they are wiped when dropped and appear in no error, warning or `Debug` output.
+//! Property values are secrets: they are wiped when dropped and appear in no error, warning or debug output.
 #![forbid(unsafe_code)]
 
+mod attributes;
 mod characters;
 mod error;
+mod markup;
 mod namespaces;
+mod platform;
 mod prolog;
 mod properties;
 mod reader;
+mod section;
 mod tag;
 #[cfg(test)]
 mod tests;
@@ -75,8 +80,8 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Whether this is the document with which Azure provisions a guest: same root element, but its data is in
-    /// a section of Microsoft's, and there are no properties.
+    /// Whether this is the document with which Azure provisions a guest: same root element, but its data is
+    /// in a section of Microsoft's, and there are no properties.
     #[must_use]
     pub fn is_azure_provisioning(&self) -> bool {
         self.properties.is_empty()
@@ -150,13 +155,14 @@ impl fmt::Debug for Section {
     }
 }
 
-/// Reads a document. Time is linear in its length, memory at most a few times that, whatever it holds.
+/// Reads a document. Time is linear in its length; memory is a few times that, and bounded by the limits
+/// above.
 ///
 /// # Errors
 /// The first defect met that is not mended, with its line and column.
 pub fn parse(bytes: &[u8]) -> Result<(Environment, Vec<Warning>), Error> {
     let document = prolog::open(bytes)?;
-    let text = document.text;
+    let text = document.padded;
     match reader::read(document) {
         Ok((environment, warnings)) => Ok((environment, warnings.locate(text))),
         Err(fault) => Err(fault.locate(text)),

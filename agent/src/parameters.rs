@@ -109,7 +109,7 @@ impl Type {
     }
 
     /// A value written in `agent.toml`, where numbers and booleans have types of their own.
-    fn from_toml(self, value: &toml::Value) -> Option<Value> {
+    fn parse_toml(self, value: &toml::Value) -> Option<Value> {
         match (self, value) {
             (Self::Int, toml::Value::Integer(number)) => Some(Value::Int(*number)),
             (Self::Bool, toml::Value::Boolean(truth)) => Some(Value::Bool(*truth)),
@@ -194,7 +194,7 @@ impl Declared {
             ));
         }
         if let Some(default) = &declaration.default
-            && declaration.kind.from_toml(default).is_none()
+            && declaration.kind.parse_toml(default).is_none()
         {
             let rule = declaration.kind.rule();
             return Err(format!(
@@ -262,7 +262,7 @@ impl Declaration {
         match text.filter(|text| !text.is_empty() || self.kind == Type::String) {
             Some(text) => self.kind.parse(text).ok_or_else(|| format!("it must be {}", self.kind.rule())),
             None => match &self.default {
-                Some(default) => Ok(self.kind.from_toml(default).unwrap_or(Value::Null)),
+                Some(default) => Ok(self.kind.parse_toml(default).unwrap_or(Value::Null)),
                 None if self.required => Err(match (environment, text) {
                     (None, _) => "it is required, and there is no OVF environment; attach one, or declare a default".to_owned(),
                     (_, None) => {
@@ -339,3 +339,94 @@ impl fmt::Display for Violations {
 }
 
 impl std::error::Error for Violations {}
+
+#[cfg(test)]
+mod tests {
+    use super::{Declaration, Declared, Value};
+    use crate::environment;
+
+    fn declared(toml: &str) -> Declared {
+        let declarations: std::collections::BTreeMap<String, Declaration> = toml::from_str(toml).expect(toml);
+        let mut declared = Declared::default();
+        for (name, declaration) in declarations {
+            declared.insert(name, declaration).expect(toml);
+        }
+        declared
+    }
+
+    fn environment(property: Option<&str>) -> environment::Environment {
+        let property =
+            property.map_or(String::new(), |value| format!(r#"<Property e:key="k" e:value="{value}"/>"#));
+        let document = format!(
+            r#"<Environment xmlns="http://schemas.dmtf.org/ovf/environment/1" xmlns:e="http://schemas.dmtf.org/ovf/environment/1"
+            ><PropertySection>{property}</PropertySection></Environment>"#
+        );
+        environment::parse(document.as_bytes()).expect(&document).0
+    }
+
+    #[test]
+    fn a_property_becomes_a_value_of_its_type() {
+        // Type and more, what the property says, and what the parameter is; None where a rule is broken.
+        for (declaration, property, want) in [
+            ("type = \"string\"", Some("a b"), Some("a b")),
+            ("type = \"string\"", Some(""), Some("")),
+            ("type = \"string\"", Some("a&#10;b"), None),
+            ("type = \"string\"", Some("a&#x85;b"), None),
+            ("type = \"string\"", None, Some("null")),
+            ("type = \"int\"", Some("-12"), Some("-12")),
+            ("type = \"int\"", Some(" 7 "), Some("7")),
+            ("type = \"int\"", Some("1.0"), None),
+            ("type = \"int\"", Some("9223372036854775808"), None),
+            ("type = \"int\"", Some(""), Some("null")),
+            ("type = \"bool\"", Some("True"), Some("true")),
+            ("type = \"bool\"", Some("on"), Some("true")),
+            ("type = \"bool\"", Some("0"), Some("false")),
+            ("type = \"bool\"", Some("NO"), Some("false")),
+            ("type = \"bool\"", Some("2"), None),
+            ("type = \"ipv4\"", Some("192.0.2.1"), Some("192.0.2.1")),
+            ("type = \"ipv4\"", Some("192.0.2.01"), None),
+            ("type = \"ipv4\"", Some("::1"), None),
+            ("type = \"ipv4\", default = \"192.0.2.9\"", Some(""), Some("192.0.2.9")),
+            ("type = \"int\", default = 5", None, Some("5")),
+            ("type = \"int\", default = 5", Some("x"), None),
+            ("type = \"bool\", default = true", Some("no"), Some("false")),
+            ("type = \"ipv4\", required = true", Some(""), None),
+            ("type = \"ipv4\", required = true", None, None),
+            ("type = \"string\", required = true", Some(""), Some("")),
+            ("type = \"string\", entity = \"B\"", Some("a"), Some("null")),
+        ] {
+            let declared = declared(&format!("p = {{ key = \"k\", {declaration} }}"));
+            let outcome = declared.evaluate(Some(&environment(property)));
+            let got = outcome.as_ref().ok().map(|parameters| match parameters.get("p").expect("declared") {
+                Value::Null => "null".to_owned(),
+                value => value.reveal().as_str().to_owned(),
+            });
+            assert_eq!(got.as_deref(), want, "{declaration} with {property:?}: {outcome:?}");
+        }
+    }
+
+    #[test]
+    fn sensitivity_belongs_to_the_key() {
+        let declared = declared(
+            "a = { key = \"pw\", type = \"string\", sensitive = true }\n\
+             b = { key = \"pw\", entity = \"DB2\", type = \"string\" }\n\
+             c = { key = \"x\", type = \"string\" }",
+        );
+        assert!(declared.is_sensitive("a") && declared.is_sensitive("b") && !declared.is_sensitive("c"));
+        assert_eq!((declared.name_of_key("pw"), declared.name_of_key("y")), (Some("a"), None));
+    }
+
+    #[test]
+    fn no_value_is_in_an_error_or_in_debug_output() {
+        let declared = declared(
+            "n = { key = \"k\", type = \"int\" }\n\
+             s = { key = \"k\", type = \"string\", default = \"d3fault-s3cret\" }",
+        );
+        let environment = environment(Some("s3cret"));
+        let violations = declared.evaluate(Some(&environment)).expect_err("no number");
+        let parameters =
+            super::Parameters([("s".to_owned(), Value::String("s3cret".to_owned().into()))].into());
+        let text = format!("{violations} {violations:?} {declared:?} {parameters:?} {environment:?}");
+        assert!(!text.contains("s3cret"), "{text}");
+    }
+}

@@ -179,7 +179,7 @@ impl Outbox {
     }
 
     /// The bytes to be written next; none when all is said.
-    pub fn next(&mut self) -> &[u8] {
+    pub fn pending(&mut self) -> &[u8] {
         if self.written == self.current.len() {
             self.current = self.report.take().or_else(|| self.answers.pop_front()).unwrap_or_default();
             self.written = 0;
@@ -271,7 +271,7 @@ mod tests {
         let (mut outbox, mut said) = (Outbox::default(), Vec::new());
         let mut report = sample();
         outbox.report(&report);
-        let first = outbox.next()[..5].to_vec();
+        let first = outbox.pending()[..5].to_vec();
         outbox.wrote(5);
         said.extend(first);
         for seq in 1..=3 {
@@ -279,8 +279,8 @@ mod tests {
             outbox.report(&report);
         }
         outbox.answer(Answer::ok("9".to_owned()));
-        while !outbox.next().is_empty() {
-            let piece = outbox.next().to_vec();
+        while !outbox.pending().is_empty() {
+            let piece = outbox.pending().to_vec();
             outbox.wrote(piece.len());
             said.extend(piece);
         }

@@ -186,6 +186,9 @@ fn check_language(tags: &[Tag<'_>], complain: &mut impl FnMut(usize, String)) {
         }
     }
     check_blocks(tags, complain);
+    for tag in tags.iter().filter(|tag| tag.kind == TagKind::Print && tag.is_empty()) {
+        complain(tag.inside.start, "`{{ }}` is empty; name what it prints".to_owned());
+    }
     for found in uses(tags) {
         let Use { at, name, .. } = found;
         if found.is_filter() && !filters::KNOWN.contains(&name) {
@@ -246,9 +249,14 @@ fn check_names(tags: &[Tag<'_>], declared: &Declared, complain: &mut impl FnMut(
     }
 }
 
-/// The known name that differs from `name` by at most two letters, if there is one.
+/// The known name that differs from `name` by at most two letters, and by no more than half of them, if there is one.
 fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    known.iter().map(|k| (distance(name, k), *k)).min().filter(|(d, _)| *d <= 2).map(|(_, k)| k)
+    known
+        .iter()
+        .map(|k| (distance(name, k), *k))
+        .min()
+        .filter(|(d, _)| *d <= 2.min(name.len().div_ceil(2)))
+        .map(|(_, k)| k)
 }
 
 /// Levenshtein's distance, in bytes; names are ASCII.
@@ -263,4 +271,98 @@ fn distance(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TemplateSet, TemplateSource, distance};
+    use crate::parameters::{Declaration, Declared};
+
+    fn declared() -> Declared {
+        let mut declared = Declared::default();
+        for (name, kind) in [("ip", "ipv4"), ("log", "string"), ("primary", "bool")] {
+            let declaration: Declaration =
+                toml::from_str(&format!("key = \"{name}\"\ntype = \"{kind}\"")).expect("a declaration");
+            declared.insert(name.to_owned(), declaration).expect(name);
+        }
+        declared
+    }
+
+    fn problems(body: &str) -> Vec<String> {
+        let source =
+            TemplateSource { file: "t".to_owned(), text: format!("+++\npath = \"/a\"\n+++\n{body}") };
+        let mut problems = Vec::new();
+        let set = TemplateSet::compile(vec![source], &declared(), &mut problems);
+        assert_eq!(
+            set.is_empty(),
+            !problems.is_empty(),
+            "a template is either in the set or has problems: {body}"
+        );
+        problems.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_is_right_compiles() {
+        for body in [
+            "",
+            "{{ ip }}",
+            "{{ ip | upper | lower }}",
+            "{% for part in ip | split(by=\".\") %}{{ loop.index }}{{ part }}{% else %}none{% endfor %}",
+            "{% set name = log %}{{ name }}",
+            "{% set text %}{{ log }}{% endset %}{{ text }}",
+            "{{ \"a\" if primary else \"b\" }}",
+            "{{ platform.kind }}{{ platform?.vendor }}{{ hypervisor }}{{ environment.id }}",
+            "{% if ip is defined and log is not string %}{% endif %}",
+            "{% for i in range(end=3) %}{{ i }}{% endfor %}",
+            "{%- if primary -%} x {%- endif -%}",
+            "{{ log ~ ip }}{{ [1, 2] | length }}",
+        ] {
+            assert_eq!(problems(body), Vec::<String>::new(), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_where_it_stands() {
+        for (body, want) in [
+            ("{{ lgo }}", "t:4:4: `lgo` is not declared in [parameters] of agent.toml; did you mean `log`?"),
+            ("{{ x.y }}", "t:4:4: `x` is not declared in [parameters] of agent.toml"),
+            (
+                "{% if primary %}{% elif nothing %}{% endif %}",
+                "t:4:25: `nothing` is not declared in [parameters] of agent.toml",
+            ),
+            (
+                "{{ platform }}",
+                "t:4:4: `platform` has the fields kind, version, vendor, locale, timezone; write one of them",
+            ),
+            (
+                "{{ platform[\"kind\"] }}",
+                "t:4:4: `platform` has the fields kind, version, vendor, locale, timezone; write one of them",
+            ),
+            (
+                "{% block a %}{% endblock %}",
+                "t:4:4: `{% block %}` cannot be used; there are if, elif, else, for, set and raw",
+            ),
+            (
+                "{% filter upper %}{% endfilter %}",
+                "t:4:4: `{% filter %}` cannot be used; there are if, elif, else, for, set and raw",
+            ),
+            ("{% for a in log %}\n{% endif %}", "t:5:4: `{% endif %}` where `{% endfor %}` is due"),
+            ("{% endif %}", "t:4:4: `{% endif %}` closes nothing"),
+            ("{{ __print_none(v=ip) }}", "t:4:4: there is no function `__print_none`; there is range"),
+            ("{% set __x = ip %}{{ __x }}", "t:4:22: `__x` is not declared in [parameters] of agent.toml"),
+            ("{{ ip + }}", "t:4:9: `ip +` is not Tera's syntax"),
+            ("{{ }}", "t:4:3: `{{ }}` is empty; name what it prints"),
+        ] {
+            assert!(problems(body).iter().any(|problem| problem == want), "{body}: {:?}", problems(body));
+        }
+    }
+
+    #[test]
+    fn names_that_are_near_are_offered() {
+        for (a, b, want) in
+            [("log", "log", 0), ("lgo", "log", 2), ("ip", "ips", 1), ("", "abc", 3), ("abc", "", 3)]
+        {
+            assert_eq!(distance(a, b), want, "{a} {b}");
+        }
+    }
 }

@@ -15,10 +15,8 @@ use std::str::FromStr;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use crate::environment::MAX_DOCUMENT;
 use crate::sys::{self, caller};
-
-/// The largest document that is read from anywhere, in bytes.
-pub const DOCUMENT_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// The OVF environment as it was received.
 pub struct Document {
@@ -117,7 +115,7 @@ pub fn fetch(source: &Source) -> Result<Document, Error> {
     match source {
         Source::File(path) => Ok(Document {
             source: source.clone(),
-            bytes: Zeroizing::new(caller::read(path, DOCUMENT_LIMIT)?),
+            bytes: Zeroizing::new(caller::read(path, MAX_DOCUMENT as u64)?),
         }),
         Source::Iso(path) => {
             let missing = |why| Error::Missing(source.clone(), why);

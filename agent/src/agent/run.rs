@@ -442,7 +442,7 @@ impl Running {
     fn write(&mut self) {
         loop {
             let Some(link) = &mut self.link else { return };
-            let bytes = link.outbox.next();
+            let bytes = link.outbox.pending();
             if bytes.is_empty() {
                 return;
             }

@@ -1,5 +1,5 @@
-//! Characters, names and references of XML 1.0: clauses 2.2, 2.3, 2.11, 3.3.3 and 4.1, and names with a prefix as
-//! in Namespaces in XML 1.0 clause 4.
+//! Characters, names and references of XML 1.0: clauses 2.2, 2.3, 2.11, 3.3.3 and 4.1, and names with a
+//! prefix as in Namespaces in XML 1.0 clause 4.
 //!
 //! Decides what may stand in a document and what a stretch of it reads as. Does not know tags or elements.
 #![forbid(unsafe_code)]
@@ -89,9 +89,9 @@ fn wrong_character(name: &str) -> Option<usize> {
 const fn is_name_start(character: char) -> bool {
     matches!(character,
         'A'..='Z' | 'a'..='z' | '_' | '\u{C0}'..='\u{D6}' | '\u{D8}'..='\u{F6}' | '\u{F8}'..='\u{2FF}'
-        | '\u{370}'..='\u{37D}' | '\u{37F}'..='\u{1FFF}' | '\u{200C}' | '\u{200D}' | '\u{2070}'..='\u{218F}'
-        | '\u{2C00}'..='\u{2FEF}' | '\u{3001}'..='\u{D7FF}' | '\u{F900}'..='\u{FDCF}' | '\u{FDF0}'..='\u{FFFD}'
-        | '\u{10000}'..='\u{EFFFF}')
+        | '\u{370}'..='\u{37D}' | '\u{37F}'..='\u{1FFF}' | '\u{200C}' | '\u{200D}'
+        | '\u{2070}'..='\u{218F}' | '\u{2C00}'..='\u{2FEF}' | '\u{3001}'..='\u{D7FF}'
+        | '\u{F900}'..='\u{FDCF}' | '\u{FDF0}'..='\u{FFFD}' | '\u{10000}'..='\u{EFFFF}')
 }
 
 /// Clause 2.3, what NameChar adds.
@@ -132,8 +132,8 @@ fn character_reference(bytes: &[u8]) -> Result<(char, usize), ErrorKind> {
     Ok((character, end + 1))
 }
 
-/// The value of an attribute whose references are known to be good: clause 3.3.3. A line end of any kind, or a tab,
-/// is a space; one written as a reference stays what it is.
+/// The value of an attribute whose references are known to be good: clause 3.3.3. A line end of any kind, or
+/// a tab, is a space; one written as a reference stays what it is.
 pub(super) fn attribute_value(raw: &str) -> Cow<'_, str> {
     let special = |byte: u8| matches!(byte, b'&' | b'\t' | b'\r' | b'\n');
     if !raw.bytes().any(special) {

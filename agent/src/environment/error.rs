@@ -3,9 +3,9 @@
 //! Decides the wording of every refusal and how a place in the document is counted: lines and columns from 1,
 //! columns in characters, line ends as XML 1.0 clause 2.11 has them. Does not decide what is refused.
 //!
-//! A text may quote names of elements, attributes, namespaces and properties, shortened, and nothing else: what
-//! follows a stray quote or ampersand in a broken document is most likely the rest of somebody's password. For the
-//! same reason no text of quick-xml's is passed on.
+//! A text may quote names of elements, attributes, namespaces and properties, shortened, and nothing else:
+//! what follows a stray quote or ampersand in a broken document is most likely the rest of somebody's
+//! password. For the same reason no text of quick-xml's is passed on.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -31,7 +31,7 @@ pub struct Error {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ErrorKind {
     /// One of the limits is exceeded.
-    #[error("{0}; split the document or send less")]
+    #[error("{0}; send less")]
     Limit(Limit),
     /// The document is, or says it is, in another encoding than UTF-8.
     #[error("the document is encoded in {0}; send it in UTF-8")]
@@ -118,8 +118,8 @@ pub enum ErrorKind {
         "something in the tag of `{0}` is not name=\"value\"; mend it, or write &quot; for a quote in a value"
     )]
     Attribute(String),
-    /// An attribute whose value is not quoted.
-    #[error("the value of attribute `{0}` does not begin with a quote; write {0}=\"...\"")]
+    /// A value that is not quoted, in the tag of this name.
+    #[error("a value in the tag of `{0}` does not begin with a quote; write name=\"value\"")]
     UnquotedValue(String),
     /// `<` in the value of an attribute.
     #[error("`<` in the value of attribute `{0}`; write &lt;, or close the value with a quote")]
@@ -130,7 +130,8 @@ pub enum ErrorKind {
     /// `&` that begins no reference.
     #[error("`&` begins no reference; write &amp;")]
     Ampersand,
-    /// A reference to an entity that XML does not predefine. Its name is not shown: it may be part of a value.
+    /// A reference to an entity that XML does not predefine. Its name is not shown: it may be part of a
+    /// value.
     #[error(
         "a reference to an unknown entity; XML knows amp, lt, gt, apos and quot; write &amp; for an ampersand"
     )]
@@ -202,8 +203,8 @@ impl fmt::Display for Limit {
     }
 }
 
-/// An error that still says where by byte offset: lines are counted only when one is needed. Small, because every
-/// token is returned beside it.
+/// An error that still says where by byte offset: lines are counted only when one is needed. Small, because
+/// every token is returned beside it.
 pub(super) struct Fault {
     at: usize,
     kind: Box<ErrorKind>,
@@ -272,7 +273,8 @@ pub(super) fn shown(name: &str) -> String {
             break;
         }
         let moves = matches!(character,
-            '\u{61C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}');
+            '\u{61C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}'
+            | '\u{FEFF}');
         if character.is_control() || moves {
             out.extend(character.escape_unicode());
         } else {

@@ -1,8 +1,8 @@
 //! Which namespace a prefix stands for at a place in the document: Namespaces in XML 1.0.
 //!
 //! Decides what a declaration may bind and what an undeclared prefix means: `oe:` and `ovfenv:`, the two that
-//! everybody uses for the environment, are taken for it, any other is refused. Does not decide which namespaces are
-//! ours.
+//! everybody uses for the environment, are taken for it, any other is refused. Does not decide which
+//! namespaces are ours.
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
@@ -68,8 +68,9 @@ struct Shadowed<'a> {
     before: Option<Binding>,
 }
 
-/// The bindings in scope. Maps are ordered ones: a document has a handful of prefixes, for which they are as fast as
-/// a scan, and one made to be slow has thousands. The default namespace stays out of them, since most names have it.
+/// The bindings in scope. Maps are ordered ones: a document has a handful of prefixes, for which they are as
+/// fast as a scan, and one made to be slow has thousands. The default namespace stays out of them, since most
+/// names have it.
 pub(super) struct Namespaces<'a> {
     uris: Vec<Cow<'a, str>>,
     numbers: BTreeMap<Cow<'a, str>, Namespace>,
@@ -95,8 +96,8 @@ impl<'a> Namespaces<'a> {
         namespaces
     }
 
-    /// Binds a prefix (empty: the default) for an element at this depth and what is in it; false if that is not
-    /// allowed.
+    /// Binds a prefix (empty: the default) for an element at this depth and what is in it; false if that is
+    /// not allowed.
     #[must_use]
     pub(super) fn declare(&mut self, depth: usize, prefix: &'a str, uri: Cow<'a, str>) -> bool {
         let namespace = self.number(uri);
@@ -158,8 +159,8 @@ impl<'a> Namespaces<'a> {
         &self.uris[namespace.0]
     }
 
-    /// Prefixes and URIs that an element at this depth inherits and does not declare itself, those that were assumed
-    /// so far included.
+    /// Prefixes and URIs that an element at this depth inherits and does not declare itself, those that were
+    /// assumed so far included.
     pub(super) fn inherited(&self, depth: usize) -> impl Iterator<Item = (&str, &str)> {
         let declared = std::iter::once((&"", &self.default))
             .chain(&self.bound)

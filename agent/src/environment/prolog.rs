@@ -1,10 +1,10 @@
 //! What comes before the first tag and after the last one: size, encoding, byte order mark, XML declaration,
 //! padding.
 //!
-//! Decides whether the bytes are characters that XML allows, and where the document proper starts: XML 1.0 clauses
-//! 2.2, 2.8 and 4.3.3, appendix F for encodings that give themselves away. Mends what generators and transports do
-//! to whole documents: a byte order mark, blank lines before the declaration, NUL after the end. Does not look at
-//! elements.
+//! Decides whether the bytes are characters that XML allows, and where the document proper starts: XML 1.0
+//! clauses 2.2, 2.8 and 4.3.3, appendix F for encodings that give themselves away. Mends what generators and
+//! transports do to whole documents: a byte order mark, blank lines before the declaration, NUL after the
+//! end. Does not look at elements.
 #![forbid(unsafe_code)]
 
 use super::MAX_DOCUMENT;
@@ -16,6 +16,8 @@ use super::warnings::Warnings;
 pub(super) struct Document<'a> {
     /// The text without byte order mark and padding; offsets count from its start.
     pub(super) text: &'a str,
+    /// The same with padding, for the lines of warnings about it.
+    pub(super) padded: &'a str,
     /// Offset at which tags may begin.
     pub(super) body: usize,
     /// What was mended so far.
@@ -40,17 +42,17 @@ pub(super) fn open(bytes: &[u8]) -> Result<Document<'_>, Error> {
 
     let (text, utf8) = match std::str::from_utf8(bytes) {
         Ok(text) => (text, true),
-        // What is valid is enough to look for the declaration: bytes that are not UTF-8 have their reason there.
+        // The reason may be in the declaration: what is valid is enough to look for it.
         Err(error) => (std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default(), false),
     };
     let body = match declaration(text, &mut warnings) {
+        Ok(body) if utf8 => body,
         Err(fault) if utf8 || fault.is_encoding() => return Err(fault.locate(text)),
-        _ if !utf8 => return Err(Fault::new(text.len(), ErrorKind::NotUtf8).locate(text)),
-        Err(fault) => return Err(fault.locate(text)),
-        Ok(body) => body,
+        _ => return Err(Fault::new(text.len(), ErrorKind::NotUtf8).locate(text)),
     };
 
-    let text = without_padding(text, &mut warnings);
+    let padded = text;
+    let text = without_padding(padded, &mut warnings);
     let body = body.min(text.len());
     let fault = |at, kind| Err(Fault::new(at, kind).locate(text));
     if let Some((at, character)) = first_forbidden(text) {
@@ -60,7 +62,7 @@ pub(super) fn open(bytes: &[u8]) -> Result<Document<'_>, Error> {
     if text[body..].starts_with('\u{FEFF}') {
         return fault(body, ErrorKind::TextOutsideRoot);
     }
-    Ok(Document { text, body, warnings })
+    Ok(Document { text, padded, body, warnings })
 }
 
 /// Encodings that are not UTF-8, by byte order mark or by the shape of `<`.
@@ -75,8 +77,8 @@ fn foreign_encoding(bytes: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// Takes off the NUL with which sectors and guestinfo replies are filled up, and the blanks among them. Blanks alone
-/// are not worth a warning: XML allows them, and nearly every file ends with a line feed.
+/// Takes off the NUL with which sectors and guestinfo replies are filled up, and the blanks among them.
+/// Blanks alone are not worth a warning: XML allows them, and nearly every file ends with a line feed.
 fn without_padding<'a>(text: &'a str, warnings: &mut Warnings) -> &'a str {
     let document = text.trim_end_matches([' ', '\t', '\r', '\n', '\0']);
     match text[document.len()..].find('\0') {
@@ -112,7 +114,7 @@ fn declaration(text: &str, warnings: &mut Warnings) -> Result<usize, Fault> {
         _ => return Fault::at(start, ErrorKind::Declaration),
     }
     if let Some(("encoding", encoding, at)) = attribute {
-        if !encoding.bytes().next().is_some_and(|first| first.is_ascii_alphabetic()) {
+        if !is_encoding_name(encoding) {
             return Fault::at(at, ErrorKind::Declaration);
         }
         if !["utf-8", "utf8"].iter().any(|it| encoding.eq_ignore_ascii_case(it)) {
@@ -134,6 +136,12 @@ fn is_version(version: &str) -> bool {
     version
         .strip_prefix("1.")
         .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|it| it.is_ascii_digit()))
+}
+
+/// Clause 4.3.3, EncName.
+fn is_encoding_name(name: &str) -> bool {
+    let rest = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'.' | b'_' | b'-');
+    name.starts_with(|it: char| it.is_ascii_alphabetic()) && name.bytes().all(rest)
 }
 
 /// The pseudo-attributes of a declaration.

@@ -1,11 +1,12 @@
 //! Properties by key, and values that do not show themselves.
 //!
-//! Decides that keys are opaque strings, that the last of several values wins, and that a value leaves its wrapper
-//! by [`Value::reveal`] alone. Does not decide what a value means or how it is typed: the environment carries no
-//! types (DSP0243 clause 9.5 keeps them in the descriptor); see `parameters`.
+//! Decides that keys are opaque strings, that the last of several values wins, and that a value leaves its
+//! wrapper by [`Value::reveal`] alone. Does not decide what a value means or how it is typed: the environment
+//! carries no types (DSP0243 clause 9.5 keeps them in the descriptor); see `parameters`.
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::sync::Arc;
 
@@ -35,7 +36,8 @@ impl fmt::Debug for Value {
     }
 }
 
-/// Properties by key, in document order; a key that was given again keeps its first place and has its last value.
+/// Properties by key, in document order; a key that was given again keeps its first place and has its last
+/// value.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Properties {
     entries: Vec<(Arc<str>, Value)>,
@@ -68,14 +70,17 @@ impl Properties {
 
     /// Sets a key; true if it had a value before.
     pub(super) fn insert(&mut self, key: &str, value: Value) -> bool {
-        if let Some(place) = self.places.get(key) {
-            self.entries[*place].1 = value;
-            return true;
+        match self.places.entry(key.into()) {
+            Entry::Occupied(place) => {
+                self.entries[*place.get()].1 = value;
+                true
+            }
+            Entry::Vacant(place) => {
+                self.entries.push((Arc::clone(place.key()), value));
+                place.insert(self.entries.len() - 1);
+                false
+            }
         }
-        let key: Arc<str> = key.into();
-        self.places.insert(Arc::clone(&key), self.entries.len());
-        self.entries.push((key, value));
-        false
     }
 }
 

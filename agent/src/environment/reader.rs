@@ -1,27 +1,27 @@
 //! From elements to an [`Environment`]: what DSP8027 1.0.0 says, and what people write instead.
 //!
-//! Decides which elements and attributes are ours. An element is ours if it is in the environment's namespace or in
-//! none; an attribute likewise, and the namespaced one wins (schema: `attributeFormDefault="qualified"`). Whatever
-//! else stands among our elements is somebody else's and passed over, except directly below `Environment`, where it
-//! is kept as a [`Section`]. Does not check well-formedness (`xml`).
+//! Decides which elements are ours: those in the environment's namespace or in none. Whatever else stands
+//! among them is somebody else's and passed over, except directly below `Environment`, where it is kept as a
+//! [`Section`](super::Section). Does not check well-formedness (`xml`) nor choose among attributes
+//! (`attributes`).
 //!
 //! One stack of places runs beside the stack of open elements, so that nothing here recurses.
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
 
-use zeroize::Zeroizing;
-
-use super::characters::{attribute_value, first_not_blank, push_text};
+use super::attributes::{self, is_ours};
+use super::characters::{first_not_blank, push_text};
 use super::error::{ErrorKind, Fault, Limit, Lines, shown};
 use super::namespaces::Namespace;
+use super::platform::Field;
 use super::prolog::Document;
-use super::tag::Attribute;
+use super::section;
 use super::warnings::{Habit, Warnings};
 use super::xml::{Element, Text, Token, Xml};
 use super::{
     Adapter, Entity, Environment, MAX_ADAPTERS, MAX_DOCUMENT, MAX_ENTITIES, MAX_PROPERTIES, MAX_SECTIONS,
-    NAMESPACE, Platform, Properties, Section, Value,
+    NAMESPACE, Platform, Properties,
 };
 
 /// Reads a document to its end.
@@ -71,30 +71,6 @@ enum Place<'a> {
     Section(Element<'a>),
     /// A property or an adapter, which have no content, or not ours.
     Other,
-}
-
-/// A child of the platform section.
-#[derive(Clone, Copy, Debug)]
-enum Field {
-    Kind,
-    Version,
-    Vendor,
-    Locale,
-    Timezone,
-}
-
-impl Field {
-    /// By element name. The prose of ISO/IEC 17203 has `TimeZone`, the schema `Timezone`.
-    fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "Kind" => Self::Kind,
-            "Version" => Self::Version,
-            "Vendor" => Self::Vendor,
-            "Locale" => Self::Locale,
-            "Timezone" | "TimeZone" => Self::Timezone,
-            _ => return None,
-        })
-    }
 }
 
 /// Whose sections these are: the guest's, or one sibling's.
@@ -181,17 +157,15 @@ impl<'a> Reader<'a> {
         if element.local != "Environment" {
             return Fault::at(element.at, ErrorKind::NotEnvironment(shown(element.name)));
         }
-        // Another namespace is another kind of document, or a misspelt one of which no attribute would be found:
-        // either way a guest that silently gets no properties is the worse answer.
+        // Another namespace is another kind of document, or a misspelt one of which no attribute would be
+        // found: either way a guest that silently gets no properties is the worse answer.
         if !is_ours(element.namespace) {
             let uri = shown(self.xml.namespaces.uri(element.namespace));
             return Fault::at(element.at, ErrorKind::ForeignEnvironment(uri));
         }
         self.note_namespace(element);
-        let Xml { attributes, warnings, .. } = &mut self.xml;
-        if let Some(id) = find(attributes, warnings, Namespace::ENVIRONMENT, "id") {
-            self.environment.id = attribute_value(id.raw).into_owned();
-        }
+        self.environment.id =
+            attributes::text(&mut self.xml, Namespace::ENVIRONMENT, "id").unwrap_or_default();
         Ok(Place::Environment)
     }
 
@@ -200,16 +174,12 @@ impl<'a> Reader<'a> {
         if self.entities > MAX_ENTITIES {
             return Fault::at(element.at, ErrorKind::Limit(Limit::Entities));
         }
-        let Xml { attributes, warnings, .. } = &mut self.xml;
-        let id = match find(attributes, warnings, Namespace::ENVIRONMENT, "id") {
-            Some(id) => attribute_value(id.raw).into_owned(),
-            None => {
-                warnings.add(element.at, || {
-                    "an entity has no attribute `id`; its id is taken as empty".to_owned()
-                });
-                String::new()
-            }
-        };
+        let id = attributes::text(&mut self.xml, Namespace::ENVIRONMENT, "id");
+        if id.is_none() {
+            let message = || "an entity has no attribute `id`; its id is taken as empty".to_owned();
+            self.xml.warnings.add(element.at, message);
+        }
+        let id = id.unwrap_or_default();
         self.sibling = Some(Owner { at: element.at, id, ..Owner::default() });
         Ok(Place::Entity)
     }
@@ -226,48 +196,11 @@ impl<'a> Reader<'a> {
         if self.properties > MAX_PROPERTIES {
             return Fault::at(at, ErrorKind::Limit(Limit::Properties));
         }
-        let Xml { attributes, warnings, namespaces, .. } = &mut self.xml;
-        let key = find(attributes, warnings, Namespace::ENVIRONMENT, "key").or_else(|| {
-            let name = find(attributes, warnings, Namespace::ENVIRONMENT, "name")?;
-            warnings.habit(Habit::NameForKey, name.at, || {
-                format!("a property has `{}` instead of `key`; taken for its key", shown(name.name))
-            });
-            Some(name)
-        });
-        let value = find(attributes, warnings, Namespace::ENVIRONMENT, "value");
-        let (key, value) = match (key, value) {
-            (Some(key), Some(value)) => (attribute_value(key.raw), value),
-            // Not the same as an empty value: the sender says nothing, so nothing may be made of it.
-            (Some(key), None) => {
-                return Fault::at(at, ErrorKind::MissingValue(shown(&attribute_value(key.raw))));
-            }
-            (None, value) => {
-                let Some(foreign) = attributes.iter().find(|it| {
-                    matches!(it.local, "key" | "value")
-                        && !matches!(
-                            it.namespace,
-                            Namespace::NONE | Namespace::ENVIRONMENT | Namespace::ASSUMED
-                        )
-                }) else {
-                    return Fault::at(at, ErrorKind::MissingKey);
-                };
-                // Our value with somebody else's key is an extension of theirs (any attribute is allowed here). If
-                // neither is ours, the author has misspelt the namespace, and every property would be lost.
-                if value.is_none() {
-                    let uri = shown(namespaces.uri(foreign.namespace));
-                    return Fault::at(foreign.at, ErrorKind::ForeignProperty(uri));
-                }
-                let name = foreign.name;
-                warnings.add(at, || {
-                    format!("a property has `{}` of another namespace as key; ignored", shown(name))
-                });
-                return Ok(());
-            }
-        };
-        let value = Value::from(attribute_value(value.raw).into_owned());
+        let Some((key, value)) = attributes::property(&mut self.xml, at)? else { return Ok(()) };
         let owner = self.sibling.as_mut().unwrap_or(&mut self.own);
         if owner.properties.insert(&key, value) {
-            warnings.add(at, || format!("property `{}` is given again; the last one counts", shown(&key)));
+            let message = || format!("property `{}` is given again; the last one counts", shown(&key));
+            self.xml.warnings.add(at, message);
         }
         Ok(())
     }
@@ -276,11 +209,9 @@ impl<'a> Reader<'a> {
         if self.environment.adapters.len() == MAX_ADAPTERS {
             return Fault::at(at, ErrorKind::Limit(Limit::Adapters));
         }
-        let Xml { attributes, warnings, .. } = &mut self.xml;
-        let mut text = |name| {
-            find(attributes, warnings, Namespace::VMWARE, name).map(|it| attribute_value(it.raw).into_owned())
-        };
+        let mut text = |name| attributes::text(&mut self.xml, Namespace::VMWARE, name);
         let (mac, network, unit) = (text("mac"), text("network"), text("unitNumber"));
+        let warnings = &mut self.xml.warnings;
         if mac.is_none() {
             warnings.add(at, || "an adapter has no attribute `mac`; taken as empty".to_owned());
         }
@@ -319,34 +250,16 @@ impl<'a> Reader<'a> {
     fn leave(&mut self, place: Place<'a>, end: usize) -> Result<(), Fault> {
         match place {
             Place::Field(field, at, content) => {
-                self.field(field, at, content.trim_matches([' ', '\t', '\r', '\n']));
+                let owner = self.sibling.as_mut().unwrap_or(&mut self.own);
+                if let Err(odd) = field.set(&mut owner.platform, &content) {
+                    self.xml.warnings.add(at, || odd);
+                }
             }
             Place::Entity => self.sibling_complete(),
             Place::Section(element) => self.section(&element, end)?,
             _ => {}
         }
         Ok(())
-    }
-
-    fn field(&mut self, field: Field, at: usize, content: &str) {
-        let platform = &mut self.sibling.as_mut().unwrap_or(&mut self.own).platform;
-        let warnings = &mut self.xml.warnings;
-        let slot = match field {
-            Field::Kind => &mut platform.kind,
-            Field::Version => &mut platform.version,
-            Field::Vendor => &mut platform.vendor,
-            Field::Locale => &mut platform.locale,
-            Field::Timezone => {
-                platform.timezone = content.parse().ok();
-                if platform.timezone.is_none() {
-                    warnings.add(at, || "`Timezone` is not a number of minutes; ignored".to_owned());
-                }
-                return;
-            }
-        };
-        if slot.replace(content.to_owned()).is_some() {
-            warnings.add(at, || format!("`{field:?}` is given again; the last one counts"));
-        }
     }
 
     fn sibling_complete(&mut self) {
@@ -365,76 +278,15 @@ impl<'a> Reader<'a> {
 
     fn section(&mut self, element: &Element<'a>, end: usize) -> Result<(), Fault> {
         let namespaces = &self.xml.namespaces;
-        let namespace = namespaces.uri(element.namespace);
-        let mut declarations = String::new();
-        for (prefix, uri) in namespaces.inherited(self.xml.depth() + 1) {
-            let colon = if prefix.is_empty() { "" } else { ":" };
-            declarations.extend([" xmlns", colon, prefix, "=\""]);
-            for character in uri.chars() {
-                match character {
-                    '&' => declarations.push_str("&amp;"),
-                    '<' => declarations.push_str("&lt;"),
-                    '"' => declarations.push_str("&quot;"),
-                    '\t' => declarations.push_str("&#9;"),
-                    '\n' => declarations.push_str("&#10;"),
-                    '\r' => declarations.push_str("&#13;"),
-                    _ => declarations.push(character),
-                }
-            }
-            declarations.push('"');
-        }
+        let (line, _) = self.lines.locate(element.at);
+        let (section, added) = section::cut(self.text, element, end, line, namespaces, self.xml.depth() + 1);
         // Otherwise a long namespace and many small sections would make much out of little.
-        self.inherited += declarations.len() + namespace.len();
+        self.inherited += added;
         let sections = &mut self.environment.sections;
         if sections.len() == MAX_SECTIONS || self.inherited > MAX_DOCUMENT {
             return Fault::at(element.at, ErrorKind::Limit(Limit::Sections));
         }
-        let (before, after) = self.text[element.at..end].split_at(1 + element.name.len());
-        let mut xml = Zeroizing::new(String::with_capacity(before.len() + declarations.len() + after.len()));
-        xml.extend([before, &declarations, after]);
-        let (line, _) = self.lines.locate(element.at);
-        sections.push(Section { namespace: namespace.to_owned(), name: element.local.to_owned(), line, xml });
+        sections.push(section);
         Ok(())
     }
-}
-
-/// Whether elements of this namespace may be the environment's.
-fn is_ours(namespace: Namespace) -> bool {
-    matches!(namespace, Namespace::NONE | Namespace::ENVIRONMENT | Namespace::ASSUMED)
-}
-
-/// The attribute of this name in its namespace, else the one in none, else (for the environment's) the one with an
-/// undeclared prefix that usually means it, else the one in the descriptor's namespace: `ovf:id`, `ovf:key` and
-/// `ovf:value` are the same things there, and IBM's generator writes `ovf:id` here.
-fn find<'x, 'a>(
-    attributes: &'x [Attribute<'a>],
-    warnings: &mut Warnings,
-    home: Namespace,
-    local: &str,
-) -> Option<&'x Attribute<'a>> {
-    let rank = |attribute: &&Attribute<'_>| match attribute.namespace {
-        it if it == home => 0,
-        Namespace::NONE => 1,
-        Namespace::ASSUMED => 2,
-        _ => 3,
-    };
-    let possible = |it: &&Attribute<'_>| {
-        let descriptor = matches!(it.namespace, Namespace::ENVELOPE_1 | Namespace::ENVELOPE_2);
-        let lenient = home == Namespace::ENVIRONMENT && (it.namespace == Namespace::ASSUMED || descriptor);
-        it.local == local && (it.namespace == home || it.namespace == Namespace::NONE || lenient)
-    };
-    let found = attributes.iter().filter(possible).min_by_key(rank)?;
-    let habit = match rank(&found) {
-        1 => Habit::BareAttribute,
-        3 => Habit::EnvelopeAttribute,
-        _ => return Some(found),
-    };
-    warnings.habit(habit, found.at, || {
-        format!(
-            "the attribute `{}` is not in the namespace `{}`; taken for one that is",
-            shown(found.name),
-            if home == Namespace::VMWARE { super::VMWARE_NAMESPACE } else { NAMESPACE }
-        )
-    });
-    Some(found)
 }

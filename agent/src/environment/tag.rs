@@ -1,8 +1,8 @@
 //! One start tag, and one end tag, taken apart: XML 1.0 clause 3.1.
 //!
 //! Decides whether what stands between `<` and `>` is a name and attributes, each with one quoted value whose
-//! references are good. Does not decide what prefixes mean, whether an attribute is there twice (`xml`, after the
-//! prefixes are resolved), or which elements match.
+//! references are good. Does not decide what prefixes mean, whether an attribute is there twice (`xml`, after
+//! the prefixes are resolved), or which elements match.
 #![forbid(unsafe_code)]
 
 use super::MAX_ATTRIBUTES;
@@ -73,7 +73,7 @@ pub(super) fn start<'a>(
 /// Reads the attribute that starts here and says where it ends; `None` if the document ends first.
 fn attribute<'a>(text: &'a str, at: usize, tag: &str) -> Result<Option<(Attribute<'a>, usize)>, Fault> {
     let bytes = text.as_bytes();
-    // Until the equals sign is seen, this may be the rest of a value with a quote in it: it is not shown.
+    // Until the quote is seen, this may be the rest of a value with a quote in it: the name is not shown.
     let end = name_end(bytes, at);
     let equals = skip_blanks(bytes, end);
     let name = &text[at..end];
@@ -87,7 +87,7 @@ fn attribute<'a>(text: &'a str, at: usize, tag: &str) -> Result<Option<(Attribut
     let quote = match bytes.get(open) {
         None => return Ok(None),
         Some(quote @ (b'"' | b'\'')) => *quote,
-        Some(_) => return Fault::at(open, ErrorKind::UnquotedValue(shown(name))),
+        Some(_) => return Fault::at(open, ErrorKind::UnquotedValue(shown(tag))),
     };
     let mut here = open + 1;
     loop {
@@ -103,8 +103,8 @@ fn attribute<'a>(text: &'a str, at: usize, tag: &str) -> Result<Option<(Attribut
     Ok(Some((Attribute { at, name, prefix, local, namespace: Namespace::NONE, raw }, here + 1)))
 }
 
-/// The name in an end tag. `text` ends where the tag does, or with the document if the tag has no end. `expected` is
-/// the element that it should close.
+/// The name in an end tag. `text` ends where the tag does, or with the document if the tag has no end.
+/// `expected` is the element that it should close.
 pub(super) fn end<'a>(text: &'a str, at: usize, expected: Option<&str>) -> Result<&'a str, Fault> {
     let bytes = text.as_bytes();
     let end = name_end(bytes, at + 2);

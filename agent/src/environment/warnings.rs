@@ -1,8 +1,8 @@
 //! What was mended in a document that was read all the same.
 //!
-//! Decides how often a mistake is reported: one that a generator makes in every line is reported once, where it is
-//! first met, with the number of repetitions; and a document has at most [`MAX_KEPT`] warnings. Does not decide
-//! what is mended. Texts follow the rules of [`super::error`]: names are quoted, values never.
+//! Decides how often a mistake is reported: one that a generator makes in every line is reported once, where
+//! it is first met, with the number of repetitions; and a document has at most [`MAX_KEPT`] warnings. Does
+//! not decide what is mended. Texts follow the rules of [`super::error`]: names are quoted, values never.
 #![forbid(unsafe_code)]
 
 use std::fmt;

@@ -1,9 +1,9 @@
 //! The document as elements and text, each known to be well-formed.
 //!
-//! Decides, token by token, everything about well-formedness that needs more than one character: XML 1.0 clauses 2.1
-//! (one root, tags that match), 2.4 (`]]>`), 2.5, 2.6, 2.7, 2.8 (no DOCTYPE here), 3.1 (attributes once), and that
-//! every prefix is bound. quick-xml is asked for nothing but where a token ends, and its errors only say that one
-//! does not: which of the two it is, and what is wrong, is found out here. Does not know OVF.
+//! Decides, token by token, how tokens may follow each other: XML 1.0 clauses 2.1 (one root, tags that
+//! match), 2.4 (no `]]>` in text), 3.1 (no attribute twice), and that every prefix is bound. What is inside a
+//! tag or other markup is checked in `tag` and `markup`. quick-xml is asked for nothing but where a token
+//! ends; where it finds no end, its error is dropped and the reason is found out here. Does not know OVF.
 #![forbid(unsafe_code)]
 
 use quick_xml::Reader;
@@ -11,6 +11,7 @@ use quick_xml::events::Event;
 
 use super::characters::{attribute_value, first_not_blank, reference};
 use super::error::{ErrorKind, Fault, Limit, Lines, shown};
+use super::markup;
 use super::namespaces::{Namespace, Namespaces, Resolved};
 use super::prolog::Document;
 use super::tag::{self, Attribute};
@@ -103,7 +104,7 @@ impl<'a> Xml<'a> {
             let at = self.offset();
             // Before the tokenizer sees it: a document type may be long, and is not read.
             if self.text.as_bytes()[at..].starts_with(b"<!") {
-                self.check_declaration(at)?;
+                markup::begins(self.text, at)?;
             }
             let event = self.reader.read_event();
             if matches!(event, Ok(Event::Eof)) {
@@ -115,8 +116,8 @@ impl<'a> Xml<'a> {
             let piece = &self.text[..end];
             let token = match &piece.as_bytes()[at..] {
                 [b'<', b'/', ..] => Some(self.close(piece, at)?),
-                [b'<', b'?', ..] => self.instruction(piece, at)?,
-                [b'<', b'!', b'-', ..] => self.comment(piece, at)?,
+                [b'<', b'?', ..] => markup::instruction(piece, at).map(|()| None)?,
+                [b'<', b'!', b'-', ..] => markup::comment(piece, at).map(|()| None)?,
                 [b'<', b'!', ..] => Some(self.cdata(piece, at)?),
                 [b'<', ..] => Some(self.open(piece, at)?),
                 _ => self.text(piece, at)?,
@@ -149,21 +150,6 @@ impl<'a> Xml<'a> {
 
     fn line(&self, at: usize) -> u32 {
         Lines::new(self.text).locate(at).0
-    }
-
-    /// What `<!` may begin.
-    fn check_declaration(&self, at: usize) -> Result<(), Fault> {
-        const DOCTYPE: &[u8] = b"<!DOCTYPE";
-        const CDATA: &str = "<![CDATA[";
-        let rest = &self.text[at..];
-        if rest.starts_with("<!--") || rest.starts_with(CDATA) {
-            return Ok(());
-        }
-        if rest.as_bytes().get(..DOCTYPE.len()).is_some_and(|it| it.eq_ignore_ascii_case(DOCTYPE)) {
-            return Fault::at(at, ErrorKind::Doctype);
-        }
-        let cut = "<!--".starts_with(rest) || CDATA.starts_with(rest);
-        Fault::at(at, if cut { ErrorKind::UnclosedMarkup("markup") } else { ErrorKind::Markup })
     }
 
     fn open(&mut self, piece: &'a str, at: usize) -> Result<Token<'a>, Fault> {
@@ -273,37 +259,10 @@ impl<'a> Xml<'a> {
     }
 
     fn cdata(&self, piece: &'a str, at: usize) -> Result<Token<'a>, Fault> {
-        let Some(text) = piece[at..].strip_prefix("<![CDATA[").and_then(|it| it.strip_suffix("]]>")) else {
-            return Fault::at(at, ErrorKind::UnclosedMarkup("CDATA section"));
-        };
+        let text = markup::cdata(piece, at)?;
         if self.open.is_empty() {
             return Fault::at(at, ErrorKind::TextOutsideRoot);
         }
         Ok(Token::Text(at, Text::Cdata(text)))
-    }
-
-    fn comment(&self, piece: &'a str, at: usize) -> Result<Option<Token<'a>>, Fault> {
-        let Some(text) = piece[at..].strip_prefix("<!--").and_then(|it| it.strip_suffix("-->")) else {
-            return Fault::at(at, ErrorKind::UnclosedMarkup("comment"));
-        };
-        // `--->` is as wrong as `--` further inside.
-        let wrong = text.find("--").or_else(|| text.ends_with('-').then(|| text.len() - 1));
-        wrong.map_or(Ok(None), |offset| Fault::at(at + "<!--".len() + offset, ErrorKind::Comment))
-    }
-
-    fn instruction(&self, piece: &'a str, at: usize) -> Result<Option<Token<'a>>, Fault> {
-        let rest = &piece[at + "<?".len()..];
-        let Some(content) = rest.strip_suffix("?>") else {
-            return Fault::at(at, ErrorKind::UnclosedMarkup("processing instruction"));
-        };
-        let name = content.split([' ', '\t', '\r', '\n']).next().unwrap_or_default();
-        if name == "xml" {
-            return Fault::at(at, ErrorKind::MisplacedDeclaration);
-        }
-        let named = !name.is_empty() && super::characters::split_name(name) == Ok(("", name));
-        if named && !name.eq_ignore_ascii_case("xml") {
-            return Ok(None);
-        }
-        Fault::at(at, ErrorKind::ProcessingInstruction)
     }
 }

@@ -22,7 +22,8 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Writes `bytes` to a file, pipe or terminal, created with mode 0600 if it is not there.
+/// Writes `bytes` to a file, pipe or terminal, created with mode 0600 if it is not there. Never waits for a reader: a
+/// pipe without one is an error.
 ///
 /// # Errors
 /// It cannot be opened or written.
@@ -33,6 +34,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
         .create(true)
         .truncate(true)
         .mode(0o600)
+        .custom_flags(nix::libc::O_NONBLOCK)
         .open(path)
         .and_then(|mut file| file.write_all(bytes))
         .map_err(|source| Error::new("write", path, source))

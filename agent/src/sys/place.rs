@@ -11,11 +11,13 @@ use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
+use nix::NixPath;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, readlinkat, renameat2};
+use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
+use nix::libc::{SYS_renameat2, syscall};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, geteuid, unlinkat};
 
@@ -115,14 +117,8 @@ impl Root {
     /// It cannot be renamed.
     pub fn rename(&self, from: &Path, to: &Path) -> Result<()> {
         let (from, to) = (self.place(from)?, self.place(to)?);
-        renameat2(
-            from.dir.as_fd(),
-            from.name.as_os_str(),
-            to.dir.as_fd(),
-            to.name.as_os_str(),
-            RenameFlags::empty(),
-        )
-        .map_err(|errno| Error::new("rename", &from.path, errno))
+        renameat2(&from.dir, &from.name, &to.dir, &to.name, 0)
+            .map_err(|errno| Error::new("rename", &from.path, errno))
     }
 
     /// Takes a lock file, made where it is not there (flock(2)).
@@ -286,14 +282,14 @@ impl Staged {
     /// # Errors
     /// It cannot be renamed; the target is as it was and the staged file gone.
     pub fn commit(self) -> Result<Committed> {
-        let flags = if self.replaces { RenameFlags::RENAME_EXCHANGE } else { RenameFlags::RENAME_NOREPLACE };
+        let flags = if self.replaces { RENAME_EXCHANGE } else { RENAME_NOREPLACE };
         self.rename(&self.staged, &self.place.name, flags)
             .map_err(|errno| Error::new("replace", &self.place.path, errno))?;
         Ok(Committed(self))
     }
 
-    fn rename(&self, from: &OsStr, to: &OsStr, flags: RenameFlags) -> nix::Result<()> {
-        renameat2(self.place.dir.as_fd(), from, self.place.dir.as_fd(), to, flags)
+    fn rename(&self, from: &OsStr, to: &OsStr, flags: u32) -> nix::Result<()> {
+        renameat2(&self.place.dir, from, &self.place.dir, to, flags)
     }
 }
 
@@ -322,8 +318,7 @@ impl Committed {
     /// It cannot be renamed back; the old file is kept under the staged name.
     pub fn undo(mut self) -> Result<()> {
         let staged = &mut self.0;
-        let flags =
-            if staged.replaces { RenameFlags::RENAME_EXCHANGE } else { RenameFlags::RENAME_NOREPLACE };
+        let flags = if staged.replaces { RENAME_EXCHANGE } else { RENAME_NOREPLACE };
         if let Err(errno) = staged.rename(&staged.place.name, &staged.staged, flags) {
             staged.armed = false;
             return Err(Error::new("restore", &staged.place.path, errno));
@@ -340,11 +335,27 @@ impl Committed {
     }
 }
 
+// linux/fs.h
+const RENAME_NOREPLACE: u32 = 1;
+const RENAME_EXCHANGE: u32 = 2;
+
+/// renameat2(2), which neither musl 1.2.3 nor nix for musl has.
+fn renameat2(from: &OwnedFd, old: &OsStr, to: &OwnedFd, new: &OsStr, flags: u32) -> nix::Result<()> {
+    let result = old.with_nix_path(|old| {
+        new.with_nix_path(|new| {
+            let (from, to) = (from.as_raw_fd(), to.as_raw_fd());
+            // SAFETY: the descriptors are open, the names end in NUL, and both outlive the call.
+            unsafe { syscall(SYS_renameat2, from, old.as_ptr(), to, new.as_ptr(), flags) }
+        })
+    })??;
+    Errno::result(result).map(drop)
+}
+
 /// Whether only root or we can have put this there.
 fn trusted(stat: &FileStat, link: bool) -> bool {
     let owned = stat.st_uid == 0 || stat.st_uid == geteuid().as_raw();
     let sticky = stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits()
-        && stat.st_mode & nix::libc::S_ISVTX as u32 != 0;
+        && stat.st_mode & nix::libc::S_ISVTX != 0;
     // The mode of a link means nothing; in a sticky directory nobody else can replace what we or root own.
     owned && (link || sticky || stat.st_mode & 0o022 == 0)
 }
@@ -363,4 +374,147 @@ fn parts(path: &Path) -> VecDeque<OsString> {
 fn reopen(dir: &OwnedFd) -> io::Result<OwnedFd> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     Ok(openat(dir.as_fd(), ".", flags, Mode::empty())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Root, STAGED_PREFIX};
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::Path;
+
+    fn scratch() -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        for name in ["etc/db", "victim", "home/.ssh"] {
+            fs::create_dir_all(dir.path().join(name)).expect("mkdir");
+        }
+        let root = Root::open(dir.path()).expect("a directory");
+        (dir, root)
+    }
+
+    fn names(path: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(path)
+            .expect("a directory")
+            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_link_is_followed_only_where_nobody_else_could_have_put_it() {
+        let (dir, root) = scratch();
+        let at = |name: &str| dir.path().join(name);
+        symlink("/victim", at("etc/ours")).expect("symlink");
+        symlink("/victim", at("home/theirs")).expect("symlink");
+        symlink("../../home/theirs", at("etc/db/chain")).expect("symlink");
+        symlink("loop", at("etc/loop")).expect("symlink");
+        symlink("../../../../etc/db", at("etc/up")).expect("symlink");
+        fs::set_permissions(at("home"), fs::Permissions::from_mode(0o777)).expect("chmod");
+        for (path, allowed) in [
+            ("/etc/db/f", true),
+            ("/etc/ours/f", true),
+            ("/etc/up/f", true),
+            ("/home/theirs/f", false),
+            ("/etc/db/chain/f", false),
+            ("/etc/loop/f", false),
+            // A real directory of another user's is no way elsewhere.
+            ("/home/.ssh/f", true),
+        ] {
+            let outcome = root.place(path).and_then(|place| place.stage("1", b"x", 0o600, None, None));
+            assert_eq!(outcome.is_ok(), allowed, "{path}: {outcome:?}");
+        }
+        fs::set_permissions(at("home"), fs::Permissions::from_mode(0o1777)).expect("chmod");
+        assert!(
+            root.place("/home/theirs/f").is_ok(),
+            "in a sticky directory nobody can replace what is ours"
+        );
+        for path in ["etc/db/f", "/etc/../f", "/"] {
+            assert!(root.place(path).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_staged_file_is_complete_and_goes_when_it_is_dropped() {
+        let (dir, root) = scratch();
+        let db = dir.path().join("etc/db");
+        let staged =
+            root.place("/etc/db/f").and_then(|p| p.stage("7", b"new", 0o640, None, None)).expect("staged");
+        let name = format!("{STAGED_PREFIX}7.f");
+        assert_eq!(names(&db), [name.as_str()]);
+        let meta = fs::metadata(db.join(&name)).expect("there");
+        assert_eq!((meta.permissions().mode() & 0o7777, meta.len()), (0o640, 3));
+        assert_eq!(root.place("/etc/db/f").and_then(|p| p.leftovers()).expect("listed").len(), 1);
+        drop(staged);
+        assert!(names(&db).is_empty());
+    }
+
+    #[test]
+    fn a_change_is_undone_or_finished() {
+        for (old, undo) in [(Some("old"), true), (Some("old"), false), (None, true), (None, false)] {
+            let (dir, root) = scratch();
+            let file = dir.path().join("etc/db/f");
+            if let Some(old) = old {
+                fs::write(&file, old).expect("write");
+            }
+            let place = root.place("/etc/db/f").expect("a place");
+            let committed = place
+                .stage("1", b"new", 0o644, None, None)
+                .and_then(super::Staged::commit)
+                .expect("committed");
+            committed.flush().expect("flushed");
+            assert_eq!(fs::read(&file).expect("there"), b"new");
+            if undo {
+                committed.undo().expect("undone");
+            } else {
+                committed.finish();
+            }
+            let want = if undo { old } else { Some("new") };
+            assert_eq!(fs::read_to_string(&file).ok().as_deref(), want, "{old:?}, undo {undo}");
+            assert_eq!(
+                names(&dir.path().join("etc/db")).len(),
+                usize::from(want.is_some()),
+                "nothing is left over"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_that_appears_meanwhile_is_not_overwritten() {
+        let (dir, root) = scratch();
+        let file = dir.path().join("etc/db/f");
+        let staged =
+            root.place("/etc/db/f").and_then(|p| p.stage("1", b"new", 0o644, None, None)).expect("staged");
+        fs::write(&file, "theirs").expect("write");
+        staged.commit().expect_err("not there when the plan was made");
+        assert_eq!(fs::read(&file).expect("there"), b"theirs");
+        assert_eq!(names(&dir.path().join("etc/db")), ["f"]);
+    }
+
+    #[test]
+    fn only_a_regular_file_is_a_target() {
+        let (dir, root) = scratch();
+        symlink("/etc/passwd", dir.path().join("etc/db/link")).expect("symlink");
+        fs::create_dir(dir.path().join("etc/db/dir")).expect("mkdir");
+        fs::write(dir.path().join("etc/db/big"), "12345").expect("write");
+        let current = |name: &str| root.place(format!("/etc/db/{name}")).and_then(|place| place.current(4));
+        assert!(current("none").expect("absent is no error").is_none());
+        for name in ["link", "dir", "big"] {
+            current(name).expect_err(name);
+        }
+    }
+
+    #[test]
+    fn directories_are_made_and_locks_exclude() {
+        let (dir, root) = scratch();
+        root.make_dir("/var/lib/a", 0o700).expect("made");
+        root.make_dir("/var/lib/a", 0o755).expect("there already");
+        let mode = fs::metadata(dir.path().join("var/lib/a")).expect("there").permissions().mode() & 0o777;
+        assert_eq!(mode, 0o700, "and as it was");
+        let held = root.lock("/var/lib/a/lock").expect("free");
+        let error = root.lock("/var/lib/a/lock").expect_err("held");
+        assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+        drop(held);
+        root.lock("/var/lib/a/lock").expect("free again");
+    }
 }

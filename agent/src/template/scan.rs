@@ -86,6 +86,11 @@ impl<'a> Tag<'a> {
         self.words.first().map_or((self.inside.start, ""), |word| (word.at, word.text))
     }
 
+    /// Whether no word stands in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.words.is_empty()
+    }
+
     /// Whether this sign stands in it.
     pub(super) fn has_sign(&self, sign: &str) -> bool {
         self.words.iter().any(|word| word.kind == WordKind::Sign && word.text == sign)
@@ -97,7 +102,7 @@ impl<'a> Tag<'a> {
         let skip = usize::from(self.kind == TagKind::Statement);
         (skip..self.words.len()).filter_map(|index| {
             let Word { at, text: name, kind } = self.words[index];
-            let before = |n: usize| (index >= n).then(|| self.words[index - n].text).unwrap_or_default();
+            let before = |n: usize| if index >= n { self.words[index - n].text } else { "" };
             let after = |n: usize| self.words.get(index + n);
             let sign_after = |sign| after(1).is_some_and(|w| w.kind == WordKind::Sign && w.text == sign);
             if kind != WordKind::Name {

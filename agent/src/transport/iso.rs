@@ -16,7 +16,8 @@ use hadris_storage::sync::BlockDevice;
 use hadris_storage::{BlockIndex, BlockSize};
 use zeroize::Zeroizing;
 
-use super::{DOCUMENT_LIMIT, Error};
+use super::Error;
+use crate::environment::MAX_DOCUMENT;
 use crate::sys::device::Device;
 
 /// The document's name, as DSP0243 spells it.
@@ -41,7 +42,7 @@ pub enum Content {
 /// Reads the document from an open device; `path` is its name in errors.
 ///
 /// # Errors
-/// The device fails, the image is damaged, or the document is larger than [`DOCUMENT_LIMIT`].
+/// The device fails, the image is damaged, or the document is larger than [`MAX_DOCUMENT`].
 pub fn read(device: &Device, path: &Path) -> Result<Content, Error> {
     let fail = |error: IsoError<io::Error>| Error::Image { path: path.to_path_buf(), reason: reason(&error) };
     if device.len() < DESCRIPTORS_END {
@@ -84,7 +85,7 @@ fn find(tree: &mut Tree<'_>) -> Result<Option<Zeroizing<Vec<u8>>>, IsoError<io::
 }
 
 fn read_file(tree: &mut Tree<'_>, node: NodeId, len: u64) -> Result<Zeroizing<Vec<u8>>, IsoError<io::Error>> {
-    if len > DOCUMENT_LIMIT {
+    if len > MAX_DOCUMENT as u64 {
         return Err(IsoError::new(ErrorKind::FileTooLarge, "ovf-env.xml is larger than 16 MiB"));
     }
     tree.open(node, OpenMode::Read)?;
