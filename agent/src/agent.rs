@@ -5,131 +5,32 @@
 
 #![forbid(unsafe_code)]
 
+mod fault;
 mod finder;
+mod link;
 pub mod run;
 
-use std::error::Error;
 use std::path::PathBuf;
 
 use tracing::{debug, info, warn};
 
 use crate::apply;
-use crate::config::{self, Absent, Config};
+use crate::config::{Absent, Config};
 use crate::detect::{Facts, Verdict};
 use crate::environment::{self, Environment, Platform};
-use crate::parameters::Violations;
 use crate::plan::{Ids, Plan};
-use crate::problem::Problems;
 use crate::protocol;
-use crate::report::{Failure, Part, Report, Stage, Took};
+use crate::report::{Part, Report, Stage, Took};
 use crate::state::State;
 use crate::sys::{self, Root, clock, process};
 use crate::template::{Rendered, Surroundings};
 use crate::transport::{self, Document, Source};
 
+pub use fault::{Exit, Fault, Result, chain};
 pub use finder::{Finder, Step};
 
 /// The largest target file that is compared with its new version.
 const TARGET_LIMIT: u64 = 64 * 1024 * 1024;
-/// The longest failure message in a report; the log has all of it.
-const MESSAGE_LIMIT: usize = 8 * 1024;
-
-/// How a command ends (sysexits.h, as far as it is used).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Exit {
-    /// Done, or nothing to do.
-    Done = 0,
-    /// It failed.
-    Failed = 1,
-    /// The command line is wrong (EX_USAGE).
-    Usage = 64,
-    /// Not there yet (EX_TEMPFAIL).
-    TryAgain = 75,
-    /// Configuration, template or environment is wrong (EX_CONFIG).
-    Refused = 78,
-}
-
-/// Why a pass failed, for the report and for the exit status.
-#[derive(Debug)]
-pub struct Fault {
-    /// What the platform is told.
-    pub failure: Failure,
-    /// What the caller is told.
-    pub exit: Exit,
-}
-
-impl Fault {
-    fn new(stage: Part, code: &str, exit: Exit, error: &(dyn Error + 'static)) -> Box<Self> {
-        Self::said(stage, code, exit, chain(error))
-    }
-
-    fn said(stage: Part, code: &str, exit: Exit, mut message: String) -> Box<Self> {
-        if message.len() > MESSAGE_LIMIT {
-            let end = message.floor_char_boundary(MESSAGE_LIMIT);
-            message.replace_range(end.., " ...");
-        }
-        Box::new(Self { failure: Failure { stage, code: code.to_owned(), message, is_final: true }, exit })
-    }
-
-    /// A command line that asks for what is not to be had.
-    pub fn usage(message: String) -> Box<Self> {
-        Self::said(Part::Agent, "Usage", Exit::Usage, message)
-    }
-
-    /// There is no environment where one is needed.
-    pub fn absent(message: String) -> Box<Self> {
-        Self::said(Part::Transport, "EnvironmentNotFound", Exit::Failed, message)
-    }
-
-    /// Values break rules. Without an environment, a required one is not wrong but missing.
-    pub fn parameters(violations: &Violations, has_environment: bool) -> Box<Self> {
-        let exit = if has_environment { Exit::Refused } else { Exit::Failed };
-        Self::new(Part::Parameters, "ParametersInvalid", exit, violations)
-    }
-
-    /// The configuration is wrong, or nothing but templates are.
-    pub fn configuration(problems: &Problems) -> Box<Self> {
-        let (stage, code) = if problems.0.iter().all(|problem| problem.file.starts_with(config::TEMPLATES)) {
-            (Part::Template, "TemplateInvalid")
-        } else {
-            (Part::Agent, "ConfigurationInvalid")
-        };
-        Self::new(stage, code, Exit::Refused, problems)
-    }
-
-    /// The machine's file tree, or something else that everything needs, is not to be had.
-    pub fn outside(error: &sys::Error) -> Box<Self> {
-        Self::new(Part::Agent, "Unavailable", Exit::Failed, error)
-    }
-}
-
-impl From<transport::Error> for Box<Fault> {
-    fn from(error: transport::Error) -> Self {
-        let (code, exit) = match &error {
-            error if error.is_temporary() => ("SourceNotThere", Exit::TryAgain),
-            transport::Error::Image { .. } => ("ImageBroken", Exit::Refused),
-            transport::Error::Missing(..) => ("EnvironmentNotFound", Exit::Failed),
-            transport::Error::Unreadable(_) => ("SourceUnreadable", Exit::Failed),
-        };
-        Fault::new(Part::Transport, code, exit, &error)
-    }
-}
-
-/// An error and its causes, in one line.
-pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
-/// Result of a part of the pass.
-pub type Result<T> = std::result::Result<T, Box<Fault>>;
 
 /// The machine that a pass works on: its file tree, and what it was found to be.
 #[derive(Debug)]
@@ -332,7 +233,9 @@ pub struct Applied {
 /// Reads what is where the files should go. Under a root that stands for another machine nobody's number is known, so
 /// owners are shown and not compared.
 fn compare(root: &Root, rendered: Vec<Rendered>) -> Result<Plan> {
-    let fail = |error: &(dyn Error + 'static)| Fault::new(Part::Apply, "ApplyFailed", Exit::Failed, error);
+    let fail = |error: &(dyn std::error::Error + 'static)| {
+        Fault::new(Part::Apply, "ApplyFailed", Exit::Failed, error)
+    };
     let accounts = root.is_system().then(|| sys::accounts::Accounts::read(root)).transpose();
     let accounts = accounts.map_err(|error| fail(&error))?;
     let mut files = Vec::new();

@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+mod view;
+
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -14,18 +16,17 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::json;
 use tracing::level_filters::LevelFilter;
 
+use view::View;
+
 use crate::agent::{self, Exit, Fault, Machine, Prepared, Received, Result};
 use crate::config::{self, Config};
 use crate::detect::Facts;
-use crate::environment::{Environment, Properties};
 use crate::log;
-use crate::parameters::Declared;
 use crate::problem::{Problem, Problems};
 use crate::protocol::{self, FromGuest};
 use crate::ready::Gates;
 use crate::report::{Report, Stage};
 use crate::sys::{self, Root, caller};
-use crate::template::MASK;
 use crate::transport::Source;
 
 /// The largest facts file.
@@ -369,86 +370,4 @@ fn count(number: usize, what: &str) -> String {
 fn print_json(out: &mut impl Write, value: &serde_json::Value) -> Result<Exit> {
     writeln!(out, "{value:#}").or_else(written)?;
     Ok(Exit::Done)
-}
-
-/// The environment as it may be shown.
-struct View<'a> {
-    declared: &'a Declared,
-    show_sensitive: bool,
-}
-
-impl View<'_> {
-    /// A property's value, or the mask.
-    fn value<'a>(&self, key: &str, value: &'a crate::environment::Value) -> &'a str {
-        if self.declared.is_sensitive_key(key) && !self.show_sensitive { MASK } else { value.reveal() }
-    }
-
-    fn json(&self, received: &Received) -> serde_json::Value {
-        let Environment { id, platform, properties, entities, adapters, sections } = &received.environment;
-        let properties_json = |properties: &Properties| -> serde_json::Value {
-            properties.iter().map(|(key, value)| (key.to_owned(), json!(self.value(key, value)))).collect()
-        };
-        let entities: serde_json::Map<_, _> = entities
-            .iter()
-            .map(|entity| (entity.id.clone(), json!({ "properties": properties_json(&entity.properties) })))
-            .collect();
-        json!({
-            "id": id,
-            "source": received.source,
-            "digest": received.digest,
-            "platform": {
-                "kind": platform.kind,
-                "version": platform.version,
-                "vendor": platform.vendor,
-                "locale": platform.locale,
-                "timezone": platform.timezone,
-            },
-            "properties": properties_json(properties),
-            "entities": entities,
-            "adapters": adapters.iter().map(|a| json!({ "mac": a.mac, "network": a.network, "unit": a.unit })).collect::<Vec<_>>(),
-            "sections": sections.iter().map(|s| json!({ "namespace": s.namespace, "name": s.name })).collect::<Vec<_>>(),
-            "warnings": received.warnings.iter()
-                .map(|w| json!({ "line": w.line, "column": w.column, "message": w.message })).collect::<Vec<_>>(),
-        })
-    }
-
-    fn print(&self, out: &mut impl Write, received: &Received) -> io::Result<()> {
-        let Environment { id, platform, properties, entities, .. } = &received.environment;
-        writeln!(out, "environment  {}", if id.is_empty() { "(no id)" } else { id })?;
-        writeln!(out, "source       {}", received.source)?;
-        let platform: Vec<_> = [&platform.kind, &platform.version, &platform.vendor, &platform.locale]
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect();
-        if !platform.is_empty() {
-            writeln!(out, "platform     {}", platform.join(", "))?;
-        }
-        self.table(out, "properties", properties)?;
-        for entity in entities {
-            self.table(out, &format!("entity {}", entity.id), &entity.properties)?;
-        }
-        for warning in &received.warnings {
-            writeln!(
-                out,
-                "\nwarning: line {}, column {}: {}",
-                warning.line, warning.column, warning.message
-            )?;
-        }
-        Ok(())
-    }
-
-    fn table(&self, out: &mut impl Write, title: &str, properties: &Properties) -> io::Result<()> {
-        writeln!(out, "\n{title}")?;
-        let width = properties.iter().map(|(key, _)| key.chars().count()).max().unwrap_or(0);
-        for (key, value) in properties.iter() {
-            // A value can hold what moves a terminal's cursor; shown are its escapes.
-            let value = self.value(key, value).chars();
-            let value: String = value
-                .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
-                .collect();
-            writeln!(out, "  {key:width$}  {value}")?;
-        }
-        Ok(())
-    }
 }

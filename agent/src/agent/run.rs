@@ -9,21 +9,21 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
+use super::link::Link;
 use super::{
     Exit, Fault, Finder, Machine, Result, Step, chain, new_report, report_applied, report_received,
     report_source,
 };
 use crate::config::Config;
 use crate::problem::Problems;
-use crate::protocol::{self, Answer, FromGuest, FromHost, Inbox, Outbox};
+use crate::protocol::{self, Answer, FromGuest, FromHost};
 use crate::ready::{Gates, Obstacle, Probe, Task};
 use crate::report::{Failure, Part, Reporter, Stage};
 use crate::sys::clock::{Moment, now};
 use crate::sys::net::{Connecting, connect_start};
 use crate::sys::poll::{Poll, Ready};
-use crate::sys::port::{Moved, Port};
 use crate::sys::signals::Stop;
 use crate::sys::uevent::{Received, Uevents};
 use crate::sys::{Error, caller};
@@ -111,16 +111,6 @@ enum Phase {
     Settled,
 }
 
-/// The open port and what is on its way through it.
-struct Link {
-    port: Port,
-    path: PathBuf,
-    inbox: Inbox,
-    outbox: Outbox,
-    /// Whether the host was there when we last looked.
-    connected: bool,
-}
-
 impl Running {
     fn start(&mut self, config: Config) {
         let begin = now();
@@ -159,6 +149,9 @@ impl Running {
     }
 
     fn next_moment(&self) -> Option<Moment> {
+        if self.link.as_ref().is_some_and(Link::has_more) {
+            return Some(Moment::ZERO);
+        }
         let phase = match &self.phase {
             Phase::Searching { look_at, .. } => Some(*look_at),
             Phase::Waiting { gates, .. } => Some(gates.next()),
@@ -170,6 +163,9 @@ impl Running {
 
     fn timers(&mut self) {
         let now = now();
+        if self.link.as_ref().is_some_and(Link::has_more) {
+            self.listen();
+        }
         match &self.phase {
             Phase::Searching { look_at, .. } if *look_at <= now => self.look(),
             Phase::Waiting { .. } => self.try_gates(),
@@ -183,7 +179,7 @@ impl Running {
     /// Whether somebody is at the other end. Without a host there is nobody to repeat a report to; one that comes is
     /// an event.
     fn has_host(&self) -> bool {
-        self.link.as_ref().is_some_and(|link| link.connected)
+        self.link.as_ref().is_some_and(Link::has_host)
     }
 
     // --- the search and the pass ---
@@ -369,60 +365,31 @@ impl Running {
 
     /// Opens the port if it is there and not open yet.
     fn open_port(&mut self) {
-        if self.link.is_some() {
-            return;
-        }
-        let Some(path) = find_port(&self.machine.root) else { return };
-        let opened = self.machine.root.open_port(&path).and_then(|port| {
-            self.poll.add(&port, PORT).map_err(|error| Error::new("wait for", &path, error))?;
-            Ok(port)
-        });
-        match opened {
-            Ok(port) => {
-                debug!(port = %path.display(), "opened the port");
-                self.link = Some(Link {
-                    port,
-                    path,
-                    inbox: Inbox::default(),
-                    outbox: Outbox::default(),
-                    connected: false,
-                });
+        if self.link.is_none() {
+            match Link::open(&self.machine.root, &self.poll, PORT) {
+                Ok(link) => self.link = link,
+                Err(error) => warn!("no reports to the platform: {}", chain(&error)),
             }
-            Err(error) => warn!("no reports to the platform: {}", chain(&error)),
         }
     }
 
     fn port_event(&mut self, ready: Ready) {
         let Some(link) = &mut self.link else { return };
-        if ready.hangup {
-            link.connected = false;
-            link.inbox.reset();
-            link.outbox.reset();
-        }
-        self.read();
-        let Some(link) = &mut self.link else { return };
-        // Writable and not hung up: somebody is there. That may be another one than before, so it is told anew.
-        if !ready.hangup && ready.writable && !link.connected {
-            link.connected = true;
+        if link.event(ready) {
             self.reporter.new_host(now());
-            self.say();
+            link.outbox.report(self.reporter.report());
         }
-        self.write();
+        self.listen();
     }
 
-    fn read(&mut self) {
-        let mut buffer = [0; 4096];
-        loop {
-            let Some(link) = &mut self.link else { return };
-            let messages = match link.port.read(&mut buffer) {
-                Ok(Moved::Bytes(count)) => link.inbox.take(&buffer[..count]),
-                Ok(Moved::Nothing) => return,
-                Err(error) => return self.lost_port(&error),
-            };
-            for message in messages {
-                self.answer(message);
-            }
+    /// Reads what the host has said, in turns with everything else, and answers.
+    fn listen(&mut self) {
+        let Some(link) = &mut self.link else { return };
+        match link.read() {
+            Ok(messages) => messages.into_iter().for_each(|message| self.answer(message)),
+            Err(error) => return self.lost_port(&error),
         }
+        self.write();
     }
 
     fn answer(&mut self, message: std::result::Result<FromHost, Answer>) {
@@ -438,19 +405,9 @@ impl Running {
         }
     }
 
-    /// Writes until all is said or the port takes no more.
     fn write(&mut self) {
-        loop {
-            let Some(link) = &mut self.link else { return };
-            let bytes = link.outbox.pending();
-            if bytes.is_empty() {
-                return;
-            }
-            match link.port.write(bytes) {
-                Ok(Moved::Bytes(count)) => link.outbox.wrote(count),
-                Ok(Moved::Nothing) => return,
-                Err(error) => return self.lost_port(&error),
-            }
+        if let Some(Err(error)) = self.link.as_mut().map(Link::write) {
+            self.lost_port(&error);
         }
     }
 
@@ -483,14 +440,4 @@ impl Running {
             self.look();
         }
     }
-}
-
-/// The node of the port, by the name that the platform gave it: the numbers in the node's own name say nothing.
-fn find_port(root: &crate::sys::Root) -> Option<PathBuf> {
-    const CLASS: &str = "/sys/class/virtio-ports";
-    let nodes = root.list(CLASS).ok()?;
-    let node = nodes
-        .into_iter()
-        .find(|node| root.clue(format!("{CLASS}/{node}/name")).is_some_and(|name| name == protocol::PORT))?;
-    Some(PathBuf::from("/dev").join(node))
 }

@@ -1,7 +1,5 @@
 //! This process: who it runs as, what its standard error is, what its service manager told it.
 
-use std::os::fd::AsRawFd;
-
 /// The effective user, 0 for root.
 pub fn euid() -> u32 {
     nix::unistd::geteuid().as_raw()
@@ -41,8 +39,7 @@ pub fn random_id() -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Whether this machine's kernel message buffer can be written by us.
+/// The kernel's message buffer, to write to, if we may (dev-kmsg).
 pub fn open_kmsg() -> Option<std::fs::File> {
-    let file = std::fs::OpenOptions::new().write(true).open("/dev/kmsg").ok()?;
-    (file.as_raw_fd() >= 0).then_some(file)
+    std::fs::OpenOptions::new().write(true).open("/dev/kmsg").ok()
 }

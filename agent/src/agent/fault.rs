@@ -1,0 +1,114 @@
+//! Why a pass failed: once for the platform, once for the caller.
+//!
+//! Decides which part of the work an error belongs to, its code, and the exit status that follows from it.
+
+#![forbid(unsafe_code)]
+
+use std::error::Error;
+
+use crate::config;
+use crate::parameters::Violations;
+use crate::problem::Problems;
+use crate::report::{Failure, Part};
+use crate::sys;
+use crate::transport;
+
+/// The longest failure message in a report.
+const MESSAGE_LIMIT: usize = 8 * 1024;
+
+/// How a command ends (sysexits.h, as far as it is used).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done, or nothing to do.
+    Done = 0,
+    /// It failed.
+    Failed = 1,
+    /// The command line is wrong (EX_USAGE).
+    Usage = 64,
+    /// Not there yet (EX_TEMPFAIL).
+    TryAgain = 75,
+    /// Configuration, template or environment is wrong (EX_CONFIG).
+    Refused = 78,
+}
+
+/// Why a pass failed, for the report and for the exit status.
+#[derive(Debug)]
+pub struct Fault {
+    /// What the platform is told.
+    pub failure: Failure,
+    /// What the caller is told.
+    pub exit: Exit,
+}
+
+impl Fault {
+    pub(super) fn new(stage: Part, code: &str, exit: Exit, error: &(dyn Error + 'static)) -> Box<Self> {
+        Self::said(stage, code, exit, chain(error))
+    }
+
+    fn said(stage: Part, code: &str, exit: Exit, mut message: String) -> Box<Self> {
+        if message.len() > MESSAGE_LIMIT {
+            let end = message.floor_char_boundary(MESSAGE_LIMIT);
+            message.replace_range(end.., " ...");
+        }
+        Box::new(Self { failure: Failure { stage, code: code.to_owned(), message, is_final: true }, exit })
+    }
+
+    /// A command line that asks for what is not to be had.
+    pub fn usage(message: String) -> Box<Self> {
+        Self::said(Part::Agent, "Usage", Exit::Usage, message)
+    }
+
+    /// There is no environment where one is needed.
+    pub fn absent(message: String) -> Box<Self> {
+        Self::said(Part::Transport, "EnvironmentNotFound", Exit::Failed, message)
+    }
+
+    /// Values break rules. Without an environment, a required one is not wrong but missing.
+    pub fn parameters(violations: &Violations, has_environment: bool) -> Box<Self> {
+        let exit = if has_environment { Exit::Refused } else { Exit::Failed };
+        Self::new(Part::Parameters, "ParametersInvalid", exit, violations)
+    }
+
+    /// The configuration is wrong, or nothing but templates are.
+    pub fn configuration(problems: &Problems) -> Box<Self> {
+        let (stage, code) = if problems.0.iter().all(|problem| problem.file.starts_with(config::TEMPLATES)) {
+            (Part::Template, "TemplateInvalid")
+        } else {
+            (Part::Agent, "ConfigurationInvalid")
+        };
+        Self::new(stage, code, Exit::Refused, problems)
+    }
+
+    /// The machine's file tree, or something else that everything needs, is not to be had.
+    pub fn outside(error: &sys::Error) -> Box<Self> {
+        Self::new(Part::Agent, "Unavailable", Exit::Failed, error)
+    }
+}
+
+impl From<transport::Error> for Box<Fault> {
+    fn from(error: transport::Error) -> Self {
+        let (code, exit) = match &error {
+            error if error.is_temporary() => ("SourceNotThere", Exit::TryAgain),
+            transport::Error::Image { .. } => ("ImageBroken", Exit::Refused),
+            transport::Error::Missing(..) => ("EnvironmentNotFound", Exit::Failed),
+            transport::Error::Unreadable(_) => ("SourceUnreadable", Exit::Failed),
+        };
+        Fault::new(Part::Transport, code, exit, &error)
+    }
+}
+
+/// An error and its causes, in one line.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Result of a part of the pass.
+pub type Result<T> = std::result::Result<T, Box<Fault>>;

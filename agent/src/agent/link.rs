@@ -1,0 +1,120 @@
+//! The open port: bytes from and to the host, and whether there is one.
+//!
+//! Puts the device (`sys::port`) and the frames (`protocol`) together. What a message means is decided by `run`.
+
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::path::PathBuf;
+
+use tracing::debug;
+
+use crate::protocol::{self, Answer, FromHost, Inbox, Outbox};
+use crate::sys::poll::{Poll, Ready};
+use crate::sys::port::{Moved, Port};
+use crate::sys::{self, Error, Root};
+
+/// What one read of the ring buffer gives at most; the kernel hands out no more at a time.
+const PIECE: usize = 4096;
+/// So many pieces are read in one turn: a host that talks without end does not keep everything else waiting.
+const PIECES: usize = 64;
+
+/// The port, and what is on its way through it.
+pub(super) struct Link {
+    pub(super) path: PathBuf,
+    pub(super) outbox: Outbox,
+    port: Port,
+    inbox: Inbox,
+    connected: bool,
+    has_more: bool,
+}
+
+impl Link {
+    /// Opens the port and adds it to the loop; `None` where the machine has no port of that name, or not yet.
+    ///
+    /// # Errors
+    /// It is there, but another process has it open, or it cannot be waited for.
+    pub(super) fn open(root: &Root, poll: &Poll, token: u64) -> sys::Result<Option<Self>> {
+        let Some(path) = find(root) else { return Ok(None) };
+        let port = root.open_port(&path)?;
+        poll.add(&port, token).map_err(|error| Error::new("wait for", &path, error))?;
+        debug!(port = %path.display(), "opened the port");
+        Ok(Some(Self {
+            path,
+            outbox: Outbox::default(),
+            port,
+            inbox: Inbox::default(),
+            connected: false,
+            has_more: false,
+        }))
+    }
+
+    /// Whether somebody is at the other end.
+    pub(super) fn has_host(&self) -> bool {
+        self.connected
+    }
+
+    /// Takes note of an event; says whether a host has come with it.
+    pub(super) fn event(&mut self, ready: Ready) -> bool {
+        if ready.hangup {
+            self.connected = false;
+            self.inbox.reset();
+            self.outbox.reset();
+            return false;
+        }
+        // Writable and not hung up: somebody is there. One who left and came back between two looks is no event;
+        // for him reports are repeated until they are acknowledged.
+        ready.writable && !std::mem::replace(&mut self.connected, true)
+    }
+
+    /// Whether the last turn ended before there was nothing more to read; no event will tell again.
+    pub(super) fn has_more(&self) -> bool {
+        self.has_more
+    }
+
+    /// Reads until there is nothing more, or for as long as one turn may be.
+    ///
+    /// # Errors
+    /// The port is gone.
+    pub(super) fn read(&mut self) -> io::Result<Vec<Result<FromHost, Answer>>> {
+        let mut messages = Vec::new();
+        let mut buffer = [0; PIECE];
+        for _ in 0..PIECES {
+            match self.port.read(&mut buffer)? {
+                Moved::Bytes(count) => messages.extend(self.inbox.take(&buffer[..count])),
+                Moved::Nothing => {
+                    self.has_more = false;
+                    return Ok(messages);
+                }
+            }
+        }
+        self.has_more = true;
+        Ok(messages)
+    }
+
+    /// Writes until all is said or the port takes no more.
+    ///
+    /// # Errors
+    /// The port is gone.
+    pub(super) fn write(&mut self) -> io::Result<()> {
+        loop {
+            let bytes = self.outbox.pending();
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            match self.port.write(bytes)? {
+                Moved::Bytes(count) => self.outbox.wrote(count),
+                Moved::Nothing => return Ok(()),
+            }
+        }
+    }
+}
+
+/// The node of the port, by the name that the platform gave it: the numbers in the node's own name say nothing.
+fn find(root: &Root) -> Option<PathBuf> {
+    const CLASS: &str = "/sys/class/virtio-ports";
+    let nodes = root.list(CLASS).ok()?;
+    let named =
+        |node: &String| root.clue(format!("{CLASS}/{node}/name")).is_some_and(|name| name == protocol::PORT);
+    Some(PathBuf::from("/dev").join(nodes.into_iter().find(named)?))
+}

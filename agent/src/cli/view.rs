@@ -1,0 +1,96 @@
+//! The environment as `env` shows it: as a table for people, as JSON for programs.
+//!
+//! Decides what is masked, and that no value can move a terminal's cursor.
+
+#![forbid(unsafe_code)]
+
+use std::io::{self, Write};
+
+use serde_json::json;
+
+use crate::agent::Received;
+use crate::environment::{self, Environment, Properties};
+use crate::parameters::Declared;
+use crate::template::MASK;
+
+/// The environment as it may be shown.
+pub(super) struct View<'a> {
+    pub(super) declared: &'a Declared,
+    pub(super) show_sensitive: bool,
+}
+
+impl View<'_> {
+    /// A property's value, or the mask.
+    fn value<'a>(&self, key: &str, value: &'a environment::Value) -> &'a str {
+        if self.declared.is_sensitive_key(key) && !self.show_sensitive { MASK } else { value.reveal() }
+    }
+
+    pub(super) fn json(&self, received: &Received) -> serde_json::Value {
+        let Environment { id, platform, properties, entities, adapters, sections } = &received.environment;
+        let properties_json = |properties: &Properties| -> serde_json::Value {
+            properties.iter().map(|(key, value)| (key.to_owned(), json!(self.value(key, value)))).collect()
+        };
+        let entities: serde_json::Map<_, _> = entities
+            .iter()
+            .map(|entity| (entity.id.clone(), json!({ "properties": properties_json(&entity.properties) })))
+            .collect();
+        json!({
+            "id": id,
+            "source": received.source,
+            "digest": received.digest,
+            "platform": {
+                "kind": platform.kind,
+                "version": platform.version,
+                "vendor": platform.vendor,
+                "locale": platform.locale,
+                "timezone": platform.timezone,
+            },
+            "properties": properties_json(properties),
+            "entities": entities,
+            "adapters": adapters.iter().map(|a| json!({ "mac": a.mac, "network": a.network, "unit": a.unit })).collect::<Vec<_>>(),
+            "sections": sections.iter().map(|s| json!({ "namespace": s.namespace, "name": s.name })).collect::<Vec<_>>(),
+            "warnings": received.warnings.iter()
+                .map(|w| json!({ "line": w.line, "column": w.column, "message": w.message })).collect::<Vec<_>>(),
+        })
+    }
+
+    pub(super) fn print(&self, out: &mut impl Write, received: &Received) -> io::Result<()> {
+        let Environment { id, platform, properties, entities, .. } = &received.environment;
+        writeln!(out, "environment  {}", if id.is_empty() { "(no id)" } else { id })?;
+        writeln!(out, "source       {}", received.source)?;
+        let platform: Vec<_> = [&platform.kind, &platform.version, &platform.vendor, &platform.locale]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect();
+        if !platform.is_empty() {
+            writeln!(out, "platform     {}", platform.join(", "))?;
+        }
+        self.table(out, "properties", properties)?;
+        for entity in entities {
+            self.table(out, &format!("entity {}", entity.id), &entity.properties)?;
+        }
+        for warning in &received.warnings {
+            writeln!(
+                out,
+                "\nwarning: line {}, column {}: {}",
+                warning.line, warning.column, warning.message
+            )?;
+        }
+        Ok(())
+    }
+
+    fn table(&self, out: &mut impl Write, title: &str, properties: &Properties) -> io::Result<()> {
+        writeln!(out, "\n{title}")?;
+        let width = properties.iter().map(|(key, _)| key.chars().count()).max().unwrap_or(0);
+        for (key, value) in properties.iter() {
+            // A value can hold what moves a terminal's cursor; shown are its escapes.
+            let value = self.value(key, value).chars();
+            let value: String = value
+                .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+                .collect();
+            writeln!(out, "  {key:width$}  {value}")?;
+        }
+        Ok(())
+    }
+}
