@@ -22,6 +22,7 @@ pub mod process;
 mod root;
 pub mod signals;
 pub mod uevent;
+mod walk;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,25 +1,21 @@
 //! Where a file goes: the directory, held open, and the name in it. All writing happens here.
 //!
-//! Decides two things. First, the way to the directory: symbolic links are followed only where the directory that
-//! holds them, and the link itself, belong to root or to us and nobody else may write there; a directory that another
-//! user owns can therefore not lead a write of root's elsewhere (a swapped `~/.ssh`). Second, how a file changes:
-//! a *staged* twin is written beside the target under a name that conf.d-style readers pass over, complete with mode
+//! Decides how a file changes; the way to its directory is decided in [`super::walk`]. A *staged* twin is written beside the target under a name that conf.d-style readers pass over, complete with mode
 //! and owner and flushed, then exchanged with it by `renameat2(2)`, after which the staged name holds the old file
 //! until the change is finished or undone. A reader sees the old file or the new one, never a part.
 
-use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use nix::NixPath;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
+use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::libc::{SYS_renameat2, syscall};
-use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, geteuid, unlinkat};
+use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, unlinkat};
 
 use super::root::{names_in, split};
 use super::{Error, Result, Root};
@@ -27,9 +23,6 @@ use super::{Error, Result, Root};
 /// What staged twins and backups are called: `.#ovf-agent.<pass>.<name>`. The `.#` is what cron.d, sudoers.d and
 /// the run-parts family ignore (an editor's lock file), the rest is how a later pass knows its own.
 pub const STAGED_PREFIX: &str = ".#ovf-agent.";
-
-/// As many links in a row as the kernel follows (path_resolution(7)).
-const MAX_LINKS: u32 = 40;
 
 /// A directory, held open, and the name of a file in it, which may or may not exist.
 #[derive(Debug)]
@@ -133,57 +126,6 @@ impl Root {
         let file = File::from(fd);
         file.try_lock().map_err(|error| Error::new("take the lock", &place.path, error))?;
         Ok(Lock { _file: file })
-    }
-
-    fn trusted_dir(&self, path: &Path) -> io::Result<OwnedFd> {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
-        match self.resolve_without_links(path, flags) {
-            Err(Errno::ELOOP) => self.walk(path),
-            outcome => Ok(outcome?),
-        }
-    }
-
-    /// Resolves `path` link by link, judging each.
-    fn walk(&self, path: &Path) -> io::Result<OwnedFd> {
-        let mut todo: VecDeque<OsString> = parts(path);
-        let mut above: Vec<OwnedFd> = Vec::new();
-        let mut links = 0;
-        let mut here = reopen(self.dir())?;
-        while let Some(name) = todo.pop_front() {
-            if name == ".." {
-                // Above the root is the root.
-                if let Some(dir) = above.pop() {
-                    here = dir;
-                }
-                continue;
-            }
-            let stat = fstatat(here.as_fd(), name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
-            if SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) != SFlag::S_IFLNK {
-                let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-                let next = openat(here.as_fd(), name.as_os_str(), flags, Mode::empty())?;
-                above.push(std::mem::replace(&mut here, next));
-                continue;
-            }
-            links += 1;
-            if links > MAX_LINKS {
-                return Err(Errno::ELOOP.into());
-            }
-            if !trusted(&fstat(here.as_fd())?, false) || !trusted(&stat, true) {
-                return Err(io::Error::other(format!(
-                    "`{}` is a symbolic link in a directory that others may change, so it is not followed",
-                    name.display()
-                )));
-            }
-            let target = PathBuf::from(readlinkat(here.as_fd(), name.as_os_str())?);
-            if target.is_absolute() {
-                above.clear();
-                here = reopen(self.dir())?;
-            }
-            for part in parts(&target).into_iter().rev() {
-                todo.push_front(part);
-            }
-        }
-        Ok(here)
     }
 }
 
@@ -351,27 +293,8 @@ fn renameat2(from: &OwnedFd, old: &OsStr, to: &OwnedFd, new: &OsStr, flags: u32)
     Errno::result(result).map(drop)
 }
 
-/// Whether only root or we can have put this there.
-fn trusted(stat: &FileStat, link: bool) -> bool {
-    let owned = stat.st_uid == 0 || stat.st_uid == geteuid().as_raw();
-    let sticky = stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits()
-        && stat.st_mode & nix::libc::S_ISVTX != 0;
-    // The mode of a link means nothing; in a sticky directory nobody else can replace what we or root own.
-    owned && (link || sticky || stat.st_mode & 0o022 == 0)
-}
-
-fn parts(path: &Path) -> VecDeque<OsString> {
-    path.components()
-        .filter_map(|part| match part {
-            Component::Normal(name) => Some(name.to_owned()),
-            Component::ParentDir => Some(OsString::from("..")),
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-        })
-        .collect()
-}
-
 /// The same directory through a descriptor of its own that can be read, listed and flushed.
-fn reopen(dir: &OwnedFd) -> io::Result<OwnedFd> {
+pub(super) fn reopen(dir: &OwnedFd) -> io::Result<OwnedFd> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     Ok(openat(dir.as_fd(), ".", flags, Mode::empty())?)
 }
