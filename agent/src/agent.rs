@@ -10,6 +10,7 @@ mod finder;
 mod link;
 pub mod run;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use tracing::{debug, info, warn};
@@ -239,7 +240,7 @@ fn compare(root: &Root, rendered: Vec<Rendered>) -> Result<Plan> {
     let accounts = root.is_system().then(|| sys::accounts::Accounts::read(root)).transpose();
     let accounts = accounts.map_err(|error| fail(&error))?;
     let mut files = Vec::new();
-    let mut leftovers = Vec::new();
+    let (mut leftovers, mut looked_at) = (Vec::new(), BTreeSet::new());
     for file in rendered {
         let ids = match &accounts {
             None => Ids::default(),
@@ -248,7 +249,9 @@ fn compare(root: &Root, rendered: Vec<Rendered>) -> Result<Plan> {
         let target = |what| fail(&apply::Error::Target { template: file.template.clone(), what });
         let place = root.place(&file.path).map_err(target)?;
         let current = place.current(TARGET_LIMIT).map_err(target)?;
-        leftovers.extend(place.leftovers().map_err(target)?);
+        if looked_at.insert(place.directory().to_path_buf()) {
+            leftovers.extend(place.leftovers().map_err(target)?);
+        }
         files.push((file, ids, current));
     }
     Ok(Plan::new(files, leftovers))

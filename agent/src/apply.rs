@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::plan::{Change, Plan};
@@ -89,7 +90,9 @@ fn commit(staged: Vec<Staged>, done: &mut Vec<Committed>) -> sys::Result<()> {
     for file in staged {
         done.push(file.commit()?);
     }
-    done.iter().try_for_each(Committed::flush)
+    // One flush makes all renames of a directory durable.
+    let mut flushed = BTreeSet::new();
+    done.iter().filter(|file| flushed.insert(file.directory())).try_for_each(|file| file.flush())
 }
 
 /// Undoes renames, the last first.

@@ -161,14 +161,16 @@ pub struct Outbox {
     /// The frame that is being written; once begun it is ended, unless the connection ends first.
     current: Vec<u8>,
     written: usize,
-    report: Option<Vec<u8>>,
+    /// Whether the report is to be said. It is put into words when its turn comes: the newest wins, and a host that asks
+    /// a thousand times costs no more than it reads.
+    report: bool,
     answers: VecDeque<Vec<u8>>,
 }
 
 impl Outbox {
-    /// Says a report, in place of one that has not been begun.
-    pub fn report(&mut self, report: &Report) {
-        self.report = Some(frame(&FromGuest::Report(Box::new(report.clone()))));
+    /// Says the report, as it is when its turn comes.
+    pub fn report(&mut self) {
+        self.report = true;
     }
 
     /// Says an answer.
@@ -178,11 +180,15 @@ impl Outbox {
         }
     }
 
-    /// The bytes to be written next; none when all is said.
-    pub fn pending(&mut self) -> &[u8] {
+    /// The bytes to be written next; none when all is said. `report` is the report as it stands.
+    pub fn pending(&mut self, report: &Report) -> &[u8] {
         if self.written == self.current.len() {
-            self.current = self.report.take().or_else(|| self.answers.pop_front()).unwrap_or_default();
             self.written = 0;
+            self.current = if std::mem::take(&mut self.report) {
+                frame(&FromGuest::Report(Box::new(report.clone())))
+            } else {
+                self.answers.pop_front().unwrap_or_default()
+            };
         }
         &self.current[self.written..]
     }
@@ -270,17 +276,17 @@ mod tests {
     fn the_newest_report_wins_but_a_frame_begun_is_ended() {
         let (mut outbox, mut said) = (Outbox::default(), Vec::new());
         let mut report = sample();
-        outbox.report(&report);
-        let first = outbox.pending()[..5].to_vec();
+        outbox.report();
+        let first = outbox.pending(&report)[..5].to_vec();
         outbox.wrote(5);
         said.extend(first);
         for seq in 1..=3 {
             report.seq = seq;
-            outbox.report(&report);
+            outbox.report();
         }
         outbox.answer(Answer::ok("9".to_owned()));
-        while !outbox.pending().is_empty() {
-            let piece = outbox.pending().to_vec();
+        while !outbox.pending(&report).is_empty() {
+            let piece = outbox.pending(&report).to_vec();
             outbox.wrote(piece.len());
             said.extend(piece);
         }

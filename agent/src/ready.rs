@@ -63,6 +63,11 @@ impl Obstacle {
         Self { code: "NotTried", reason: "not tried yet".to_owned() }
     }
 
+    /// It is being tried for the first time.
+    fn unanswered() -> Self {
+        Self { code: "NoAnswerYet", reason: "no answer yet".to_owned() }
+    }
+
     /// The file is not there.
     pub fn file_missing() -> Self {
         Self { code: "FileMissing", reason: "does not exist".to_owned() }
@@ -150,6 +155,9 @@ impl Gates {
             match gate.state {
                 State::Paused { until } if until <= now => {
                     gate.state = State::Trying { since: now };
+                    if gate.obstacle == Obstacle::untried() {
+                        gate.obstacle = Obstacle::unanswered();
+                    }
                     tasks.push(Task::Try(index, gate.probe.clone()));
                 }
                 State::Trying { since } if since + ATTEMPT <= now => tasks.push(Task::Abandon(index)),

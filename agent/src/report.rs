@@ -149,10 +149,12 @@ pub struct Report {
 #[derive(Debug)]
 pub struct Reporter {
     report: Report,
-    /// When it last changed, or was first said to this host.
-    changed: Moment,
-    /// How often it was said since then, without an answer; `None` once it was answered.
-    said: Option<u32>,
+    /// What was last said, without its times.
+    said: Report,
+    /// When that was, or when this host came.
+    since: Moment,
+    /// How often it was repeated since then, without an answer; `None` once it was answered.
+    repeats: Option<u32>,
 }
 
 /// Said again 1, 2, 4 ... 64 seconds after a change, then no more: a host that comes later is an edge of its own.
@@ -163,7 +165,7 @@ impl Reporter {
     pub fn new(mut report: Report, now: Moment) -> Self {
         report.seq = 1;
         report.uptime_ms = now.as_millis() as u64;
-        Self { report, changed: now, said: Some(0) }
+        Self { said: timeless(&report), report, since: now, repeats: Some(0) }
     }
 
     /// The report as it stands.
@@ -171,17 +173,23 @@ impl Reporter {
         &self.report
     }
 
-    /// Changes the report, and says whether anything in it is new. Times that merely go on are not news.
+    /// Changes the report, to be said with the next [`Reporter::update`].
+    pub fn note(&mut self, change: impl FnOnce(&mut Report)) {
+        change(&mut self.report);
+    }
+
+    /// Changes the report, and says whether there is news since it was last said. Times that merely go on are none.
     pub fn update(&mut self, now: Moment, change: impl FnOnce(&mut Report)) -> bool {
-        let before = timeless(&self.report);
         change(&mut self.report);
         self.report.ready = self.report.stage == Stage::Ready;
         self.report.uptime_ms = now.as_millis() as u64;
-        let news = timeless(&self.report) != before;
+        let current = timeless(&self.report);
+        let news = current != self.said;
         if news {
             self.report.seq += 1;
-            self.changed = now;
-            self.said = Some(0);
+            self.said = current;
+            self.since = now;
+            self.repeats = Some(0);
         }
         news
     }
@@ -190,27 +198,27 @@ impl Reporter {
     pub fn acknowledged(&mut self, boot: &str, session: &str, seq: u64) {
         let Report { boot: ours, session: this, seq: current, .. } = &self.report;
         if (boot, session, seq) == (ours, this, *current) {
-            self.said = None;
+            self.repeats = None;
         }
     }
 
     /// A host has come: whatever an earlier one answered, this one is told until it answers itself.
     pub fn new_host(&mut self, now: Moment) {
-        self.changed = now;
-        self.said = Some(0);
+        self.since = now;
+        self.repeats = Some(0);
     }
 
     /// When to say it again, if ever.
     pub fn repeat_at(&self) -> Option<Moment> {
-        let said = self.said.filter(|said| *said <= LAST_REPEAT)?;
-        Some(self.changed + Duration::from_secs(1 << said))
+        let repeats = self.repeats.filter(|repeats| *repeats <= LAST_REPEAT)?;
+        Some(self.since + Duration::from_secs(1 << repeats))
     }
 
     /// Whether it is time to say it again; if so, that counts as said.
     pub fn repeat(&mut self, now: Moment) -> bool {
         let due = self.repeat_at().is_some_and(|at| at <= now);
-        if let Some(said) = self.said.as_mut().filter(|_| due) {
-            *said += 1;
+        if let Some(repeats) = self.repeats.as_mut().filter(|_| due) {
+            *repeats += 1;
         }
         due
     }
@@ -219,6 +227,7 @@ impl Reporter {
 /// A report without what changes by time alone.
 fn timeless(report: &Report) -> Report {
     let mut report = report.clone();
+    report.seq = 0;
     report.uptime_ms = 0;
     report.deadline_ms = None;
     for unmet in &mut report.unmet {
@@ -269,9 +278,13 @@ pub(crate) mod tests {
         let mut reporter = Reporter::new(sample(), s(1));
         assert!(!reporter.update(s(2), |_| ()), "time alone is no news");
         assert!(!reporter.update(s(2), |r| r.deadline_ms = Some(5)), "nor is a deadline that comes closer");
+        reporter.note(|r| r.id = "DB2".to_owned());
+        assert_eq!(reporter.report().seq, 1, "what is only noted is not counted");
         assert!(reporter.update(s(3), |r| r.stage = Stage::Ready));
         let report = reporter.report();
         assert_eq!((report.seq, report.ready, report.uptime_ms), (2, true, 3000));
+        reporter.note(|r| r.id = "DB3".to_owned());
+        assert!(reporter.update(s(4), |_| ()), "and is news when it is said");
     }
 
     #[test]

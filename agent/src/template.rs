@@ -47,6 +47,8 @@ struct Template {
     mode: u32,
     owner: Option<String>,
     group: Option<String>,
+    /// Every variable that is read, in any branch.
+    names: BTreeSet<String>,
     sensitive: bool,
     body: scan::Body,
 }
@@ -81,14 +83,9 @@ const FUNCTIONS: [&str; 1] = ["range"];
 impl TemplateSet {
     /// Compiles templates, adding what is wrong with them to `problems`; the set holds those that are right.
     pub fn compile(sources: Vec<TemplateSource>, declared: &Declared, problems: &mut Vec<Problem>) -> Self {
-        let mut set = Self { engine: render::engine(), templates: Vec::new() };
-        for source in sources {
-            let before = problems.len();
-            let template = set.compile_one(&source, declared, problems);
-            if problems.len() == before {
-                set.templates.extend(template);
-            }
-        }
+        let checked = sources.into_iter().filter_map(|source| Template::check(source, declared, problems));
+        let mut set = Self { engine: render::engine(), templates: checked.collect() };
+        set.add_to_engine(problems);
         let mut paths = BTreeMap::new();
         for template in &set.templates {
             if let Some(first) = paths.insert(&template.path, &template.file) {
@@ -112,61 +109,72 @@ impl TemplateSet {
         self.templates.is_empty()
     }
 
-    fn compile_one(
-        &mut self,
-        source: &TemplateSource,
-        declared: &Declared,
-        problems: &mut Vec<Problem>,
-    ) -> Option<Template> {
+    /// Tera's own view, for what ours may have missed: every template must compile, and read no name that we did not
+    /// see. All are added at once, because each addition makes Tera look at all the others again.
+    fn add_to_engine(&mut self, problems: &mut Vec<Problem>) {
+        let body = |template: &Template| (template.file.clone(), template.body.rewritten.clone());
+        if self.engine.add_raw_templates(self.templates.iter().map(body)).is_err() {
+            // Which of them it is, and where.
+            for template in &self.templates {
+                if let Err(error) =
+                    render::engine().add_raw_template(&template.file, &template.body.rewritten)
+                {
+                    problems.push(render::compile_problem(&template.file, &template.body, &error));
+                }
+            }
+            self.templates.clear();
+        }
+        for Template { file, names, .. } in &self.templates {
+            let seen = self.engine.get_template_variables(file).unwrap_or_default();
+            for name in seen.into_iter().filter(|name| !names.contains(*name)) {
+                problems.push(Problem::with(file, format!("`{name}` is not declared in [parameters]")));
+            }
+        }
+    }
+}
+
+impl Template {
+    /// Reads a template file and checks it by our own rules; `None` where one is broken.
+    fn check(source: TemplateSource, declared: &Declared, problems: &mut Vec<Problem>) -> Option<Self> {
         let TemplateSource { file, text } = source;
-        let (front, line_offset, body) = match FrontMatter::split(file, text) {
+        let (front, line_offset, body) = match FrontMatter::split(&file, &text) {
             Ok(parts) => parts,
             Err(found) => {
                 problems.extend(found);
                 return None;
             }
         };
-        let place = |byte| {
+        let before = problems.len();
+        let mut complain = |byte, message: String| {
             let at = At::of(body, byte);
-            At { line: at.line + line_offset, ..at }
+            problems.push(Problem::at(&file, At { line: at.line + line_offset, ..at }, message));
         };
         let tags = match scan::tags(body) {
             Ok(tags) => tags,
             Err((byte, message)) => {
-                problems.push(Problem::at(file, place(byte), message));
+                complain(byte, message.to_owned());
                 return None;
             }
         };
-        let mut complain = |byte, message: String| problems.push(Problem::at(file, place(byte), message));
         check_language(&tags, &mut complain);
         check_names(&tags, declared, &mut complain);
-        let names: BTreeSet<&str> = uses(&tags).filter(|u| u.is_variable()).map(|u| u.name).collect();
+        let names: BTreeSet<String> =
+            uses(&tags).filter(Use::is_variable).map(|found| found.name.to_owned()).collect();
         let sensitive = names.iter().any(|name| declared.is_sensitive(name));
         if sensitive && front.mode & 0o007 != 0 {
-            complain(
-                0,
-                format!(
-                    "uses a sensitive parameter, but mode = \"{:04o}\" lets everybody read the file; take the last digit \
-                     away, as in \"0640\"",
-                    front.mode
-                ),
+            let message = format!(
+                "uses a sensitive parameter, but mode = \"{:04o}\" lets everybody read the file; take the last digit \
+                 away, as in \"0640\"",
+                front.mode
             );
+            complain(0, message);
         }
-        let body = scan::Body::rewrite(body, line_offset, &tags, front.escape.print_function());
-        // Tera's own view, for what ours may have missed: it must compile, and read no name that we did not see.
-        if let Err(error) = self.engine.add_raw_template(file, &body.rewritten) {
-            // Where we already found something, this is a consequence of it.
-            if problems.iter().all(|p| p.file != *file) {
-                problems.push(render::compile_problem(file, &body, &error));
-            }
+        if problems.len() != before {
             return None;
         }
-        let seen = self.engine.get_template_variables(file).unwrap_or_default();
-        for name in seen.into_iter().filter(|name| !names.contains(name)) {
-            problems.push(Problem::with(file, format!("`{name}` is not declared in [parameters]")));
-        }
+        let body = scan::Body::rewrite(body, line_offset, &tags, front.escape.print_function());
         let FrontMatter { path, mode, owner, group, .. } = front;
-        Some(Template { file: file.clone(), path, mode, owner, group, sensitive, body })
+        Some(Self { file, path, mode, owner, group, names, sensitive, body })
     }
 }
 

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use tracing::debug;
 
 use crate::protocol::{self, Answer, FromHost, Inbox, Outbox};
+use crate::report::Report;
 use crate::sys::poll::{Poll, Ready};
 use crate::sys::port::{Moved, Port};
 use crate::sys::{self, Error, Root};
@@ -26,6 +27,10 @@ pub(super) struct Link {
     port: Port,
     inbox: Inbox,
     connected: bool,
+    /// Whether a wake-up is due that tells of nothing but the delivery of what we wrote.
+    echo: bool,
+    /// Whether the port took no more when we last wrote.
+    full: bool,
     has_more: bool,
 }
 
@@ -45,6 +50,8 @@ impl Link {
             port,
             inbox: Inbox::default(),
             connected: false,
+            echo: false,
+            full: false,
             has_more: false,
         }))
     }
@@ -55,16 +62,27 @@ impl Link {
     }
 
     /// Takes note of an event; says whether a host has come with it.
+    ///
+    /// One who left and came back between two looks leaves no hang-up behind, only a wake-up without anything to read. So
+    /// does the kernel each time it has delivered what we wrote, and each time a full port has room again; a wake-up
+    /// that neither explains is taken for a host (virtio_console.c: `out_intr`, `handle_control_message`).
     pub(super) fn event(&mut self, ready: Ready) -> bool {
         if ready.hangup {
             self.connected = false;
+            self.echo = false;
+            self.full = false;
             self.inbox.reset();
             self.outbox.reset();
             return false;
         }
-        // Writable and not hung up: somebody is there. One who left and came back between two looks is no event;
-        // for him reports are repeated until they are acknowledged.
-        ready.writable && !std::mem::replace(&mut self.connected, true)
+        if ready.readable {
+            // What is read was said after our last words were delivered, if it is an answer to them.
+            self.echo = false;
+            return ready.writable && !std::mem::replace(&mut self.connected, true);
+        }
+        let explained = std::mem::take(&mut self.echo) || self.full;
+        let known = std::mem::replace(&mut self.connected, true);
+        ready.writable && !(known && explained)
     }
 
     /// Whether the last turn ended before there was nothing more to read; no event will tell again.
@@ -92,21 +110,30 @@ impl Link {
         Ok(messages)
     }
 
-    /// Writes until all is said or the port takes no more.
+    /// Writes until all is said or the port takes no more. Nothing is written before a host was seen: the event that
+    /// shows him is on its way from the moment at which the port was opened.
     ///
     /// # Errors
     /// The port is gone.
-    pub(super) fn write(&mut self) -> io::Result<()> {
-        loop {
-            let bytes = self.outbox.pending();
+    pub(super) fn write(&mut self, report: &Report) -> io::Result<()> {
+        while self.connected {
+            let bytes = self.outbox.pending(report);
             if bytes.is_empty() {
-                return Ok(());
+                break;
             }
             match self.port.write(bytes)? {
-                Moved::Bytes(count) => self.outbox.wrote(count),
-                Moved::Nothing => return Ok(()),
+                Moved::Bytes(count) => {
+                    self.outbox.wrote(count);
+                    self.echo = true;
+                    self.full = false;
+                }
+                Moved::Nothing => {
+                    self.full = true;
+                    break;
+                }
             }
         }
+        Ok(())
     }
 }
 

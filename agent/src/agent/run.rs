@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tracing::{error, info, warn};
 
@@ -82,6 +83,10 @@ pub fn run(
     };
     running.open_port();
     running.said();
+    // A host that is there already hears of the start before the work begins.
+    if running.turn(Some(Duration::ZERO)).map_err(|error| outside("events", error))? {
+        return Ok(Exit::Done);
+    }
     match config {
         Ok(config) => running.start(config),
         Err(problems) => running.fail(&Fault::configuration(&problems)),
@@ -131,21 +136,26 @@ impl Running {
     fn events(mut self) -> std::io::Result<Exit> {
         loop {
             let timeout = self.next_moment().map(|moment| moment.saturating_sub(now()));
-            for ready in self.poll.wait(timeout)? {
-                match ready.token {
-                    STOP => {
-                        if self.stop.requested() {
-                            info!("stopping");
-                            return Ok(Exit::Done);
-                        }
-                    }
-                    UEVENTS => self.uevents(),
-                    PORT => self.port_event(ready),
-                    token => self.connected((token - GATE) as usize),
-                }
+            if self.turn(timeout)? {
+                info!("stopping");
+                return Ok(Exit::Done);
             }
             self.timers();
         }
+    }
+
+    /// Waits once and takes what has come; says whether that was the wish to stop.
+    fn turn(&mut self, timeout: Option<Duration>) -> std::io::Result<bool> {
+        let mut stop = false;
+        for ready in self.poll.wait(timeout)? {
+            match ready.token {
+                STOP => stop |= self.stop.requested(),
+                UEVENTS => self.uevents(),
+                PORT => self.port_event(ready),
+                token => self.connected((token - GATE) as usize),
+            }
+        }
+        Ok(stop)
     }
 
     fn next_moment(&self) -> Option<Moment> {
@@ -220,16 +230,16 @@ impl Running {
     fn pass(&mut self, config: &Config, document: Option<Document>) -> Result<()> {
         // Noted before anything can fail, so that a failure names the environment that it happened with.
         if let Some(document) = &document {
-            self.reporter.update(now(), |report| report_source(report, document));
+            self.reporter.note(|report| report_source(report, document));
         }
         let received = document.map(|document| self.machine.environment(&document)).transpose()?;
         if let Some(received) = &received {
-            self.reporter.update(now(), |report| report_received(report, received));
+            self.reporter.note(|report| report_received(report, received));
         }
         let prepared = self.machine.prepare(config, received)?;
         let applied = self.machine.apply(config, &prepared)?;
         let took = self.machine.took;
-        self.reporter.update(now(), |report| {
+        self.reporter.note(|report| {
             report_applied(report, &applied);
             report.took_us = took;
         });
@@ -318,7 +328,7 @@ impl Running {
                 is_final: true,
             };
             self.machine.took.gates = waited;
-            self.reporter.update(now, |report| report.unmet = unmet);
+            self.reporter.note(|report| report.unmet = unmet);
             self.fail(&Fault { failure, exit: Exit::Failed });
         } else {
             if self.reporter.report().stage != Stage::Waiting {
@@ -355,10 +365,27 @@ impl Running {
 
     /// Says the report to the host.
     fn say(&mut self) {
+        self.refresh();
         if let Some(link) = &mut self.link {
-            link.outbox.report(self.reporter.report());
+            link.outbox.report();
         }
         self.write();
+    }
+
+    /// Brings the times in the report up to date; they are no news, but whoever is told should be told the right ones.
+    fn refresh(&mut self) {
+        let now = now();
+        let gates = match &self.phase {
+            Phase::Waiting { gates, .. } => Some((gates.unmet(now), gates.left(now))),
+            _ => None,
+        };
+        self.reporter.note(|report| {
+            report.uptime_ms = now.as_millis() as u64;
+            if let Some((unmet, left)) = gates {
+                report.unmet = unmet;
+                report.deadline_ms = Some(left.as_millis() as u64);
+            }
+        });
     }
 
     // --- the port ---
@@ -377,7 +404,7 @@ impl Running {
         let Some(link) = &mut self.link else { return };
         if link.event(ready) {
             self.reporter.new_host(now());
-            link.outbox.report(self.reporter.report());
+            self.say();
         }
         self.listen();
     }
@@ -393,20 +420,27 @@ impl Running {
     }
 
     fn answer(&mut self, message: std::result::Result<FromHost, Answer>) {
-        let Some(link) = &mut self.link else { return };
-        match message {
-            Ok(FromHost::Ack { boot, session, seq }) => self.reporter.acknowledged(&boot, &session, seq),
-            Ok(FromHost::Query { id }) => {
-                self.reporter.update(now(), |_| ());
-                link.outbox.report(self.reporter.report());
-                link.outbox.answer(Answer::ok(id));
+        let answer = match message {
+            Ok(FromHost::Ack { boot, session, seq }) => {
+                return self.reporter.acknowledged(&boot, &session, seq);
             }
-            Err(answer) => link.outbox.answer(answer),
+            Ok(FromHost::Query { id }) => Answer::ok(id),
+            Err(answer) => answer,
+        };
+        if answer.ok {
+            self.refresh();
+        }
+        if let Some(link) = &mut self.link {
+            if answer.ok {
+                link.outbox.report();
+            }
+            link.outbox.answer(answer);
         }
     }
 
     fn write(&mut self) {
-        if let Some(Err(error)) = self.link.as_mut().map(Link::write) {
+        let report = self.reporter.report();
+        if let Some(Err(error)) = self.link.as_mut().map(|link| link.write(report)) {
             self.lost_port(&error);
         }
     }

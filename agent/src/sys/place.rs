@@ -1,8 +1,9 @@
 //! Where a file goes: the directory, held open, and the name in it. All writing happens here.
 //!
-//! Decides how a file changes; the way to its directory is decided in [`super::walk`]. A *staged* twin is written beside the target under a name that conf.d-style readers pass over, complete with mode
-//! and owner and flushed, then exchanged with it by `renameat2(2)`, after which the staged name holds the old file
-//! until the change is finished or undone. A reader sees the old file or the new one, never a part.
+//! Decides how a file changes; the way to its directory is decided in [`super::walk`]. A *staged* twin is written beside
+//! the target, under a name that conf.d-style readers pass over, complete with mode and owner and flushed, then exchanged
+//! with it by `renameat2(2)`, after which the staged name holds the old file until the change is finished or undone. A
+//! reader sees the old file or the new one, never a part.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -159,12 +160,17 @@ impl Place {
         Ok(Some(Current { content, mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid }))
     }
 
+    /// The directory that the file is in, as its path names it.
+    pub fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("/"))
+    }
+
     /// Names in the directory that an interrupted pass left behind.
     ///
     /// # Errors
     /// The directory cannot be read.
     pub fn leftovers(&self) -> Result<Vec<PathBuf>> {
-        let parent = self.path.parent().unwrap_or(Path::new("/"));
+        let parent = self.directory();
         let names = reopen(&self.dir)
             .and_then(|dir| Ok(names_in(dir)?))
             .map_err(|source| Error::new("list", parent, source))?;
@@ -245,7 +251,12 @@ impl Drop for Staged {
 }
 
 impl Committed {
-    /// Makes the rename durable.
+    /// The directory that the file is in, as its path names it.
+    pub fn directory(&self) -> &Path {
+        self.0.place.directory()
+    }
+
+    /// Makes the rename durable, and those of all files in the same directory.
     ///
     /// # Errors
     /// The directory cannot be flushed.

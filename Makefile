@@ -1,0 +1,44 @@
+# How to do anything here. `make` alone lists the targets.
+#
+# demo, test and the other targets install the Debian packages they need, as root or by sudo where that asks no
+# password; else they name them and stop. On a machine that has everything, or is not Debian: make DEPS=true TARGET.
+
+DEPS  ?= packaging/deps
+CARGO  = packaging/rust cargo
+
+.PHONY: help demo test test-all check static bench deps
+.NOTPARALLEL:
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F '|' '{ printf "%-16s %s\n", $$1, $$2 }'
+
+demo: ## boot a guest that configures itself and becomes ready, and show how
+	@$(DEPS) build static vm
+	@packaging/static/build
+	@qemu-tests/guest-kernel
+	@$(CARGO) run -p qemu-tests --bin demo
+
+test: ## run every test, without a VM and then in guests; the last line is the total
+	@$(DEPS) build static vm
+	@packaging/static/build
+	@qemu-tests/guest-kernel
+	@tests/run
+
+test-all: export OVF_TEST_LONG = 1
+test-all: test ## the same with the long runs
+
+check: ## formatting, lints, licences, duplicate dependencies, shell scripts, house rules
+	@$(DEPS) build check
+	@tests/check
+
+static: ## build the static binaries into target/static; print path and size
+	@$(DEPS) build static
+	@packaging/static/build
+
+bench: ## measure size, CPU and memory of the static binary beside cloud-init; fail where a budget is missed
+	@$(DEPS) build static bench
+	@packaging/static/build
+	@bench/run
+
+deps: ## install what all of the above need, and no more
+	@$(DEPS) build static vm check bench

@@ -1,0 +1,157 @@
+//! A set of files with their modes: what goes into a guest, and what is found in one.
+//!
+//! Both ways use newc cpio archives (kernel: Documentation/driver-api/early-userspace/buffer-format.rst):
+//! the initramfs is one, `cpio` in the guest unpacks and packs others, and no second format is needed.
+
+use anyhow::{Context, Result};
+use cpio::newc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+
+/// Type bits of a mode, as in inode(7).
+const TYPE: u32 = 0o170_000;
+const DIRECTORY: u32 = 0o040_000;
+const REGULAR: u32 = 0o100_000;
+const SYMLINK: u32 = 0o120_000;
+
+/// What is known of one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Time of the last change, in seconds.
+    pub mtime: u32,
+    /// A regular file's bytes, a link's target, a directory's `None`.
+    pub bytes: Option<Vec<u8>>,
+}
+
+/// Files by their paths; a tree in a guest has paths relative to it, `.` being itself.
+pub type Tree = BTreeMap<String, File>;
+
+/// Files to put into a guest, owned by root.
+#[derive(Debug, Clone, Default)]
+pub struct Files(BTreeMap<String, (u32, Vec<u8>)>);
+
+impl Files {
+    /// None yet.
+    pub fn new() -> Files {
+        Files::default()
+    }
+
+    /// With a file at the absolute `path`, mode 0644; the directories above it come with it.
+    pub fn with(self, path: &str, content: impl Into<Vec<u8>>) -> Files {
+        self.entry(path, REGULAR | 0o644, content.into())
+    }
+
+    /// With a program at the absolute `path`, mode 0755.
+    pub fn with_program(self, path: &str, content: impl Into<Vec<u8>>) -> Files {
+        self.entry(path, REGULAR | 0o755, content.into())
+    }
+
+    /// With a symbolic link at the absolute `path`.
+    pub fn with_link(self, path: &str, target: &str) -> Files {
+        self.entry(path, SYMLINK | 0o777, target.into())
+    }
+
+    /// With an empty directory at the absolute `path`, mode 0755.
+    pub fn with_directory(self, path: &str) -> Files {
+        self.entry(path, DIRECTORY | 0o755, Vec::new())
+    }
+
+    fn entry(mut self, path: &str, mode: u32, content: Vec<u8>) -> Files {
+        self.0.insert(path.trim_start_matches('/').to_owned(), (mode, content));
+        self
+    }
+
+    /// As a newc archive, each directory before what lies in it.
+    pub(crate) fn archive(&self) -> Result<Vec<u8>> {
+        let mut entries: BTreeMap<&str, (u32, &[u8])> = BTreeMap::new();
+        for path in self.0.keys() {
+            entries.extend(ancestors(path).map(|directory| (directory, (DIRECTORY | 0o755, &[][..]))));
+        }
+        entries.extend(self.0.iter().map(|(path, (mode, content))| (path.as_str(), (*mode, &content[..]))));
+        let mut archive = Vec::new();
+        for (inode, (path, (mode, content))) in (1..).zip(entries) {
+            let attempt = || format!("cannot put {path} ({} bytes) into an archive", content.len());
+            let size = u32::try_from(content.len()).with_context(attempt)?;
+            // Without distinct inode numbers unpackers take the files for one file's hard links.
+            let entry = newc::Builder::new(path).ino(inode).mode(mode).nlink(1);
+            let mut writer = entry.write(&mut archive, size);
+            std::io::Write::write_all(&mut writer, content).with_context(attempt)?;
+            writer.finish().with_context(attempt)?;
+        }
+        newc::trailer(&mut archive).context("cannot end an archive")?;
+        // The kernel wants archives that follow each other to begin at multiples of four.
+        archive.resize(archive.len().next_multiple_of(4), 0);
+        Ok(archive)
+    }
+}
+
+/// The directories above `path`, outermost first.
+fn ancestors(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').map(|(at, _)| &path[..at])
+}
+
+/// The tree in a newc `archive`.
+pub(crate) fn tree(mut archive: &[u8]) -> Result<Tree> {
+    let mut tree = Tree::new();
+    loop {
+        let mut reader = newc::Reader::new(archive).context("not a cpio archive")?;
+        if reader.entry().is_trailer() {
+            return Ok(tree);
+        }
+        let entry = reader.entry();
+        let (path, kind) = (entry.name().to_owned(), entry.mode() & TYPE);
+        let (mode, uid, gid, mtime) = (entry.mode() & !TYPE, entry.uid(), entry.gid(), entry.mtime());
+        let mut content = Vec::new();
+        reader.read_to_end(&mut content).with_context(|| format!("cannot read {path} from an archive"))?;
+        archive = reader.finish().with_context(|| format!("cannot pass over {path} in an archive"))?;
+        let bytes = (kind != DIRECTORY).then_some(content);
+        tree.insert(path, File { mode, uid, gid, mtime, bytes });
+    }
+}
+
+/// The paths that differ between two trees, for a short failure message.
+pub fn differences<'a>(one: &'a Tree, other: &'a Tree) -> Vec<&'a str> {
+    let paths: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+    paths.into_iter().filter(|path| one.get(*path) != other.get(*path)).map(String::as_str).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_holds_its_files_below_their_directories() {
+        let files =
+            Files::new().with("/etc/a/b.conf", "b\n").with_program("/bin/c", "c").with_link("/d", "bin/c");
+        let tree = tree(&files.archive().expect("small files fit")).expect("it was just made");
+        let seen: Vec<(&str, u32, Option<&[u8]>)> =
+            tree.iter().map(|(path, file)| (path.as_str(), file.mode, file.bytes.as_deref())).collect();
+        assert_eq!(
+            seen,
+            [
+                ("bin", 0o755, None),
+                ("bin/c", 0o755, Some(&b"c"[..])),
+                ("d", 0o777, Some(b"bin/c")),
+                ("etc", 0o755, None),
+                ("etc/a", 0o755, None),
+                ("etc/a/b.conf", 0o644, Some(b"b\n")),
+            ]
+        );
+    }
+
+    #[test]
+    fn differences_name_what_is_new_gone_or_changed() {
+        let file = |text: &str| File { mode: 0o644, uid: 0, gid: 0, mtime: 1, bytes: Some(text.into()) };
+        let before =
+            Tree::from([("same".into(), file("1")), ("gone".into(), file("1")), ("x".into(), file("1"))]);
+        let after =
+            Tree::from([("same".into(), file("1")), ("new".into(), file("1")), ("x".into(), file("2"))]);
+        assert_eq!(differences(&before, &after), ["gone", "new", "x"]);
+    }
+}

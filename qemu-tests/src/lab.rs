@@ -1,0 +1,148 @@
+//! Where guests come from: what all of them share, and the directory of each test.
+//!
+//! A [`Lab`] is opened once for a run; a [`Bench`] is one test's place in it. Nothing outside the bench's
+//! own temporary directory is written.
+
+use crate::files::Files;
+use crate::initramfs;
+use crate::iso::{self, Variant};
+use crate::machine::{Drive, Machine};
+use crate::saved::Saved;
+use crate::tools::Tools;
+use crate::vm::{Boot, Connect, Evidence, Vm};
+use anyhow::{Context, Result, anyhow};
+use std::cell::{Cell, RefCell};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use tempfile::TempDir;
+
+/// What all guests of a run share.
+#[derive(Debug)]
+pub struct Lab {
+    /// The programs and files that guests are made of.
+    pub tools: Tools,
+    initramfs: Vec<u8>,
+    with_ide_drive: OnceLock<Result<Saved, String>>,
+    without_drive: OnceLock<Result<Saved, String>>,
+}
+
+/// One test's place: its directory, and its guests' evidence.
+#[derive(Debug)]
+pub struct Bench<'a> {
+    lab: &'a Lab,
+    directory: TempDir,
+    names: Cell<u32>,
+    guests: RefCell<Vec<Evidence>>,
+    measured: RefCell<Vec<String>>,
+}
+
+impl Lab {
+    /// Finds all that is needed; what is missing is named with its remedy.
+    pub fn open() -> Result<Lab> {
+        let tools = Tools::find()?;
+        let initramfs = initramfs::base(&tools).context("cannot make the initramfs")?;
+        Ok(Lab { tools, initramfs, with_ide_drive: OnceLock::new(), without_drive: OnceLock::new() })
+    }
+
+    /// A place for one test.
+    pub fn bench(&self) -> Result<Bench<'_>> {
+        // Short, because the sockets' paths are limited to 107 bytes.
+        let directory = tempfile::Builder::new().prefix("ovf-").tempdir_in("/tmp");
+        let directory = directory.context("cannot create a directory under /tmp")?;
+        Ok(Bench {
+            lab: self,
+            directory,
+            names: Cell::new(0),
+            guests: RefCell::default(),
+            measured: RefCell::default(),
+        })
+    }
+
+    /// The saved guest with an empty IDE drive, or without any drive. It is made when first asked for;
+    /// other tests that want it wait.
+    fn saved(&self, drive: bool) -> Result<&Saved> {
+        let (cell, drive) =
+            if drive { (&self.with_ide_drive, Drive::Ide) } else { (&self.without_drive, Drive::None) };
+        let saved = cell.get_or_init(|| self.save(drive).map_err(|error| format!("{error:#}")));
+        saved.as_ref().map_err(|error| anyhow!("{error}"))
+    }
+
+    fn save(&self, drive: Drive) -> Result<Saved> {
+        let saved = Saved::prepare(Machine::from(drive))?;
+        let bench = self.bench()?;
+        let boot = Boot { initramfs: &[&self.initramfs], ..self.boot(Connect::Later) };
+        Vm::boot_and_save(&saved, &boot, bench.directory.path())?;
+        Ok(saved)
+    }
+
+    fn boot(&self, connect: Connect) -> Boot<'_> {
+        Boot { qemu: &self.tools.qemu, kernel: &self.tools.kernel, initramfs: &[], connect }
+    }
+}
+
+impl Bench<'_> {
+    /// Makes an ISO image of `files`, name and content each.
+    pub fn iso(&self, variant: Variant, files: &[(&str, &[u8])]) -> Result<PathBuf> {
+        iso::make(&self.lab.tools.xorriso, self.directory.path(), &self.name("iso"), variant, files)
+    }
+
+    /// The usual image: the document alone.
+    pub fn environment(&self, document: &str) -> Result<PathBuf> {
+        self.iso(Variant::Full, &[("ovf-env.xml", document.as_bytes())])
+    }
+
+    /// Boots a machine from power on with `files` over the initramfs; an `/etc/rc` among them is started.
+    pub fn boot(&self, machine: &Machine, files: &Files, connect: Connect) -> Result<Vm> {
+        let directory = self.guest_directory()?;
+        let extra = files.archive()?;
+        let boot = Boot { initramfs: &[&self.lab.initramfs, &extra], ..self.lab.boot(connect) };
+        self.watched(Vm::boot(machine, &boot, &directory)?)
+    }
+
+    /// Continues the saved guest that has an IDE drive, with `disc` in it or empty.
+    pub fn guest(&self, disc: Option<&Path>, connect: Connect) -> Result<Vm> {
+        self.restored(true, disc, connect)
+    }
+
+    /// Continues the saved guest that has no drive.
+    pub fn guest_without_drive(&self, connect: Connect) -> Result<Vm> {
+        self.restored(false, None, connect)
+    }
+
+    /// Notes something that was measured, to be shown beside the test's time.
+    pub fn measured(&self, what: impl Into<String>) {
+        self.measured.borrow_mut().push(what.into());
+    }
+
+    /// What was measured.
+    pub fn measurements(&self) -> String {
+        self.measured.borrow().join("; ")
+    }
+
+    /// What explains a failure of this test's guests.
+    pub fn evidence(&self) -> String {
+        let guests = self.guests.borrow();
+        guests.iter().map(|guest| format!("\n{}", guest.text())).collect()
+    }
+
+    fn restored(&self, drive: bool, disc: Option<&Path>, connect: Connect) -> Result<Vm> {
+        let (saved, directory) = (self.lab.saved(drive)?, self.guest_directory()?);
+        self.watched(Vm::restore(saved, disc, &self.lab.tools.qemu, connect, &directory)?)
+    }
+
+    fn watched(&self, vm: Vm) -> Result<Vm> {
+        self.guests.borrow_mut().push(vm.evidence());
+        Ok(vm)
+    }
+
+    fn guest_directory(&self) -> Result<PathBuf> {
+        let path: PathBuf = Path::new(self.directory.path()).join(self.name("vm"));
+        std::fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(path)
+    }
+
+    fn name(&self, kind: &str) -> String {
+        self.names.set(self.names.get() + 1);
+        format!("{kind}{}", self.names.get())
+    }
+}

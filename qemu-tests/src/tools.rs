@@ -1,0 +1,67 @@
+//! What must be there before any guest can start: programs, the guest kernel, the agent.
+//!
+//! Each is looked for once; what is missing is named together with what brings it, and nothing is skipped.
+
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+
+/// Where everything is.
+#[derive(Debug)]
+pub struct Tools {
+    /// QEMU for the guests' architecture.
+    pub qemu: PathBuf,
+    /// Makes the ISO images.
+    pub xorriso: PathBuf,
+    /// The guests' user land; static, since nothing else is in there.
+    pub busybox: PathBuf,
+    /// The guest kernel as ELF.
+    pub kernel: PathBuf,
+    /// Its modules' directory.
+    pub modules: PathBuf,
+    /// The static agent under test.
+    pub agent: PathBuf,
+}
+
+impl Tools {
+    /// Finds everything, or tells the first thing that is missing and its remedy.
+    pub fn find() -> Result<Tools> {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/"));
+        let guest = workspace.join("target/guest/kernel");
+        Ok(Tools {
+            qemu: program("qemu-system-x86_64", "qemu-system-x86")?,
+            xorriso: program("xorriso", "xorriso")?,
+            busybox: program("busybox", "busybox-static")?,
+            kernel: existing(guest.join("vmlinux"), "qemu-tests/guest-kernel")?,
+            modules: only_entry(&guest.join("lib/modules"))?,
+            agent: agent(workspace)?,
+        })
+    }
+}
+
+/// The static agent: what `OVF_AGENT` names, else where `make static` leaves it.
+fn agent(workspace: &Path) -> Result<PathBuf> {
+    let built = || workspace.join("target/static/ovf-agent");
+    existing(std::env::var_os("OVF_AGENT").map_or_else(built, PathBuf::from), "make static")
+}
+
+fn program(name: &str, package: &str) -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found =
+        std::env::split_paths(&path).map(|directory| directory.join(name)).find(|path| path.is_file());
+    found.with_context(|| format!("{name} is not installed; remedy: apt-get install {package}"))
+}
+
+fn existing(path: PathBuf, remedy: &str) -> Result<PathBuf> {
+    if !path.exists() {
+        bail!("{} is missing; remedy: {remedy}", path.display());
+    }
+    Ok(path)
+}
+
+fn only_entry(directory: &Path) -> Result<PathBuf> {
+    let entries = std::fs::read_dir(directory).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match entries.with_context(|| format!("cannot list {}", directory.display()))?.as_slice() {
+        [entry] => Ok(entry.path()),
+        entries => bail!("{} has {} entries instead of one", directory.display(), entries.len()),
+    }
+}
