@@ -240,6 +240,7 @@ fn compare(root: &Root, rendered: Vec<Rendered>) -> Result<Plan> {
     let accounts = root.is_system().then(|| sys::accounts::Accounts::read(root)).transpose();
     let accounts = accounts.map_err(|error| fail(&error))?;
     let mut files = Vec::new();
+    let mut places = sys::place::Places::new(root);
     let (mut leftovers, mut looked_at) = (Vec::new(), BTreeSet::new());
     for file in rendered {
         let ids = match &accounts {
@@ -247,7 +248,7 @@ fn compare(root: &Root, rendered: Vec<Rendered>) -> Result<Plan> {
             Some(accounts) => ids(accounts, &file).map_err(|error| fail(&error))?,
         };
         let target = |what| fail(&apply::Error::Target { template: file.template.clone(), what });
-        let place = root.place(&file.path).map_err(target)?;
+        let place = places.place(&file.path).map_err(target)?;
         let current = place.current(TARGET_LIMIT).map_err(target)?;
         if looked_at.insert(place.directory().to_path_buf()) {
             leftovers.extend(place.leftovers().map_err(target)?);

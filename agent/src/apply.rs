@@ -1,8 +1,8 @@
 //! Makes a plan true: all of it or nothing.
 //!
-//! Decides the order: lock, sweep what an interrupted pass left, stage every file, and only then rename the first. Any
-//! failure before that leaves the machine untouched; one after it takes back what was done. The state is written while
-//! the old files are still at hand, so that a disk which fails there is no exception. What the files should be
+//! Decides the order: lock, sweep what an interrupted pass left, stage every file and the state, flush them, and only then
+//! rename the first. Any failure before that leaves the machine untouched; one after it takes back what was done. The
+//! state is renamed last, while the old files are still at hand, so that it never tells of files that are not there. What the files should be
 //! is decided by `plan`; how one file changes by `sys::place`.
 
 #![forbid(unsafe_code)]
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use crate::plan::{Change, Plan};
 use crate::state::State;
-use crate::sys::place::{Committed, Staged};
+use crate::sys::place::{Committed, Places, Staged};
 use crate::sys::{self, Root, process};
 
 /// Why nothing was changed.
@@ -66,10 +66,14 @@ pub fn apply(root: &Root, plan: &Plan, state: &State, directory: &std::path::Pat
         root.place(leftover).and_then(|place| place.remove()).map_err(untouched)?;
     }
     let pass = process::random_id();
+    let mut places = Places::new(root);
     // Dropping what is staged removes it: an error here leaves nothing behind.
-    let staged = plan.changed().map(|change| stage(root, change, &pass)).collect::<Result<Vec<_>, _>>()?;
+    let mut staged =
+        plan.changed().map(|change| stage(&mut places, change, &pass)).collect::<Result<Vec<_>, _>>()?;
+    staged.push(state.stage(&mut places, directory, &pass).map_err(untouched)?);
+    staged.iter().try_for_each(Staged::flush).map_err(untouched)?;
     let mut done = Vec::new();
-    match commit(staged, &mut done).and_then(|()| state.save(root, directory)) {
+    match commit(staged, &mut done) {
         Ok(()) => {
             done.into_iter().for_each(Committed::finish);
             Ok(Outcome { changed: plan.changed().map(|change| change.rendered.path.clone()).collect() })
@@ -78,10 +82,11 @@ pub fn apply(root: &Root, plan: &Plan, state: &State, directory: &std::path::Pat
     }
 }
 
-fn stage(root: &Root, change: &Change, pass: &str) -> Result<Staged, Error> {
+fn stage(places: &mut Places<'_>, change: &Change, pass: &str) -> Result<Staged, Error> {
     let rendered = &change.rendered;
     let content = rendered.content.as_bytes();
-    root.place(&rendered.path)
+    places
+        .place(&rendered.path)
         .and_then(|place| place.stage(pass, content, rendered.mode, change.ids.owner, change.ids.group))
         .map_err(|what| Error::Target { template: rendered.template.clone(), what })
 }
@@ -92,7 +97,7 @@ fn commit(staged: Vec<Staged>, done: &mut Vec<Committed>) -> sys::Result<()> {
     }
     // One flush makes all renames of a directory durable.
     let mut flushed = BTreeSet::new();
-    done.iter().filter(|file| flushed.insert(file.directory())).try_for_each(|file| file.flush())
+    done.iter().filter(|file| flushed.insert(file.directory())).try_for_each(Committed::flush)
 }
 
 /// Undoes renames, the last first.

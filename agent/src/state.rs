@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::sys::place::{Lock, Places, Staged};
 use crate::sys::{self, Root, process};
 
 const FILE: &str = "state.json";
@@ -63,15 +64,23 @@ impl State {
         (Self::default(), Some(format!("{}: {trouble}; {aside}", path.display())))
     }
 
+    /// Writes the state beside the old one, to be committed with the files that it tells of.
+    ///
+    /// # Errors
+    /// It cannot be written; the old one is still there.
+    pub fn stage(&self, places: &mut Places<'_>, directory: &Path, pass: &str) -> sys::Result<Staged> {
+        let text = serde_json::to_vec(self).expect("plain data");
+        places.place(directory.join(FILE))?.stage(pass, &text, 0o600, None, None)
+    }
+
     /// Replaces the state on disk, durably.
     ///
     /// # Errors
     /// It cannot be written; the old one is still there.
     pub fn save(&self, root: &Root, directory: &Path) -> sys::Result<()> {
         root.make_dir(directory, 0o700)?;
-        let text = serde_json::to_vec(self).expect("plain data");
-        let staged =
-            root.place(directory.join(FILE))?.stage(&process::random_id(), &text, 0o600, None, None)?;
+        let staged = self.stage(&mut Places::new(root), directory, &process::random_id())?;
+        staged.flush()?;
         let committed = staged.commit()?;
         committed.flush()?;
         committed.finish();
@@ -82,7 +91,7 @@ impl State {
     ///
     /// # Errors
     /// Another process holds it, or the state directory cannot be written.
-    pub fn lock(root: &Root, directory: &Path) -> sys::Result<sys::place::Lock> {
+    pub fn lock(root: &Root, directory: &Path) -> sys::Result<Lock> {
         root.make_dir(directory, 0o700)?;
         root.lock(directory.join(LOCK))
     }

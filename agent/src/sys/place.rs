@@ -1,20 +1,22 @@
 //! Where a file goes: the directory, held open, and the name in it. All writing happens here.
 //!
 //! Decides how a file changes; the way to its directory is decided in [`super::walk`]. A *staged* twin is written beside
-//! the target, under a name that conf.d-style readers pass over, complete with mode and owner and flushed, then exchanged
+//! the target, under a name that conf.d-style readers pass over, complete with mode and owner, flushed, then exchanged
 //! with it by `renameat2(2)`, after which the staged name holds the old file until the change is finished or undone. A
 //! reader sees the old file or the new one, never a part.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use nix::NixPath;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::libc::{SYS_renameat2, syscall};
+use nix::libc::{SYNC_FILE_RANGE_WRITE, SYS_renameat2, sync_file_range, syscall};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, unlinkat};
 
@@ -28,7 +30,7 @@ pub const STAGED_PREFIX: &str = ".#ovf-agent.";
 /// A directory, held open, and the name of a file in it, which may or may not exist.
 #[derive(Debug)]
 pub struct Place {
-    dir: OwnedFd,
+    dir: Rc<OwnedFd>,
     name: OsString,
     path: PathBuf,
 }
@@ -73,18 +75,47 @@ pub struct Lock {
     _file: File,
 }
 
+/// Places in one tree, of which many may be in the same directory: each directory is held open once.
+#[derive(Debug)]
+pub struct Places<'a> {
+    root: &'a Root,
+    open: BTreeMap<PathBuf, Rc<OwnedFd>>,
+}
+
+impl<'a> Places<'a> {
+    /// No place yet.
+    pub fn new(root: &'a Root) -> Self {
+        Self { root, open: BTreeMap::new() }
+    }
+
+    /// The place of `path`.
+    ///
+    /// # Errors
+    /// As of [`Root::place`].
+    pub fn place(&mut self, path: impl AsRef<Path>) -> Result<Place> {
+        let path = path.as_ref();
+        let (parent, name) = split(path)
+            .ok_or_else(|| Error::new("write", path, io::Error::from(io::ErrorKind::InvalidInput)))?;
+        let dir = match self.open.get(parent) {
+            Some(dir) => Rc::clone(dir),
+            None => {
+                let dir = self.root.trusted_dir(parent);
+                let dir = Rc::new(dir.map_err(|source| Error::new("open the directory", parent, source))?);
+                self.open.insert(parent.to_path_buf(), Rc::clone(&dir));
+                dir
+            }
+        };
+        Ok(Place { dir, name, path: path.to_path_buf() })
+    }
+}
+
 impl Root {
     /// The place of `path` in this tree.
     ///
     /// # Errors
     /// Its directory is not there, is no directory, or is reached through a link that is not to be trusted.
     pub fn place(&self, path: impl AsRef<Path>) -> Result<Place> {
-        let path = path.as_ref();
-        let (parent, name) = split(path)
-            .ok_or_else(|| Error::new("write", path, io::Error::from(io::ErrorKind::InvalidInput)))?;
-        let dir =
-            self.trusted_dir(parent).map_err(|source| Error::new("open the directory", parent, source))?;
-        Ok(Place { dir, name, path: path.to_path_buf() })
+        Places::new(self).place(path)
     }
 
     /// Makes a directory, and those above it, with mode 0755, itself with `mode`. One that exists stays as it is.
@@ -188,8 +219,8 @@ impl Place {
         }
     }
 
-    /// Writes the new file beside its target, complete and flushed; `pass` tells passes apart. Owner and group stay
-    /// those of the process where they are `None`. The target is not touched.
+    /// Writes the new file beside its target, complete but not yet flushed; `pass` tells passes apart. Owner and group
+    /// stay those of the process where they are `None`. The target is not touched.
     ///
     /// # Errors
     /// The directory is read-only, the disk full, the owner not to be set: whatever it is, nothing is left behind.
@@ -219,12 +250,23 @@ impl Place {
         // After the owner: chown(2) clears set-user-ID bits.
         fchmod(file.as_fd(), Mode::from_bits_truncate(mode))
             .map_err(|errno| fail("set the mode of", errno.into()))?;
-        file.sync_all().map_err(|source| fail("write a new version of", source))?;
+        start_writeback(&file);
         Ok(this)
     }
 }
 
 impl Staged {
+    /// Makes the new file durable, under its staged name.
+    ///
+    /// # Errors
+    /// The disk fails, or is full after all.
+    pub fn flush(&self) -> Result<()> {
+        let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        openat(self.place.dir.as_fd(), self.staged.as_os_str(), flags, Mode::empty())
+            .and_then(fsync)
+            .map_err(|errno| Error::new("write a new version of", &self.place.path, errno))
+    }
+
     /// Puts the new file in the target's place. The old one now has the staged name.
     ///
     /// # Errors
@@ -302,6 +344,13 @@ fn renameat2(from: &OwnedFd, old: &OsStr, to: &OwnedFd, new: &OsStr, flags: u32)
         })
     })??;
     Errno::result(result).map(drop)
+}
+
+/// Has the kernel begin to write a file to disk. Only advice: it makes the flushes of many files share one commit of the
+/// file system's journal, where each would have cost one (sync_file_range(2), and dpkg does the same).
+fn start_writeback(file: &File) {
+    // SAFETY: the descriptor is open; the call takes numbers alone. Its failure changes nothing but speed.
+    unsafe { sync_file_range(file.as_raw_fd(), 0, 0, SYNC_FILE_RANGE_WRITE) };
 }
 
 /// The same directory through a descriptor of its own that can be read, listed and flushed.
