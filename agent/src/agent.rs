@@ -19,6 +19,7 @@ use crate::apply;
 use crate::config::{Absent, Config};
 use crate::detect::{Facts, Verdict};
 use crate::environment::{self, Environment, Platform};
+use crate::parameters::Value;
 use crate::plan::{Ids, Plan};
 use crate::protocol;
 use crate::report::{Part, Report, Stage, Took};
@@ -49,7 +50,13 @@ impl Machine {
     pub fn new(root: Root) -> Self {
         let begin = clock::now();
         let verdict = Facts::read(&root).verdict();
-        info!(hypervisor = verdict.vm, decided_by = verdict.decided_by, "detected {}", verdict.vm);
+        info!(
+            stage = "detect",
+            hypervisor = verdict.vm,
+            decided_by = verdict.decided_by,
+            "detected {}",
+            verdict.vm
+        );
         let took = Took { detect: micros_since(begin), ..Took::default() };
         Self { root, verdict, took }
     }
@@ -81,9 +88,15 @@ impl Machine {
         })?;
         self.took.environment = micros_since(begin);
         let count = warnings.len();
-        info!(source = %document.source, id = environment.id, warnings = count, "read the OVF environment");
+        info!(stage = "environment", source = %document.source, id = environment.id, warnings = count, "read the OVF environment");
         for warning in &warnings {
-            debug!(line = warning.line, column = warning.column, "{}", warning.message);
+            debug!(
+                stage = "environment",
+                line = warning.line,
+                column = warning.column,
+                "{}",
+                warning.message
+            );
         }
         Ok(Received { environment, warnings, digest: document.digest(), source: document.source.to_string() })
     }
@@ -95,7 +108,7 @@ impl Machine {
     pub fn prepare(&mut self, config: &Config, received: Option<Received>) -> Result<Prepared> {
         let (state, trouble) = State::load(&self.root, &config.state);
         if let Some(trouble) = trouble {
-            warn!("the state of earlier passes is lost: {trouble}");
+            warn!(stage = "apply", "the state of earlier passes is lost: {trouble}");
         }
         let next = state.with_environment(received.as_ref().map(|received| received.digest.clone()));
         if received.is_none() {
@@ -106,12 +119,15 @@ impl Machine {
                     return Err(Fault::absent(message.to_owned()));
                 }
                 Absent::Keep if state.generation > 0 => {
-                    info!("no OVF environment; the files of generation {} stay", state.generation);
+                    info!(
+                        stage = "transport",
+                        "no OVF environment; the files of generation {} stay", state.generation
+                    );
                     let plan = Plan { kept: Some(state.generation), ..Plan::default() };
                     return Ok(Prepared { received, plan, next: state.clone(), state });
                 }
                 Absent::Keep | Absent::Defaults => {
-                    info!("no OVF environment; the parameters' defaults apply")
+                    info!(stage = "transport", "no OVF environment; the parameters' defaults apply")
                 }
             }
         }
@@ -130,6 +146,10 @@ impl Machine {
             .evaluate(environment)
             .map_err(|violations| Fault::parameters(&violations, received.is_some()))?;
         self.took.parameters = micros_since(begin);
+        for (name, value) in parameters.iter() {
+            let set = if *value == Value::Null { "not set" } else { "set" };
+            debug!(stage = "parameters", parameter = name, "{set}");
+        }
         let begin = clock::now();
         let nowhere = Platform::default();
         let surroundings = Surroundings {
@@ -140,7 +160,7 @@ impl Machine {
         let rendered = config
             .templates
             .render(&config.parameters, &parameters, surroundings)
-            .map_err(|problems| Fault::new(Part::Template, "RenderFailed", Exit::Refused, &problems))?;
+            .map_err(|problems| Fault::rendering(&problems))?;
         self.took.template = micros_since(begin);
         Ok(rendered)
     }
@@ -169,13 +189,14 @@ impl Machine {
             && let Err(error) = next.save(&self.root, &config.state)
         {
             // The files are right, which is what counts; the next pass compares them again.
-            warn!("cannot record the digest of the environment: {}", chain(&error));
+            warn!(stage = "apply", "cannot record the digest of the environment: {}", chain(&error));
         }
         self.took.apply = micros_since(begin);
         let total = plan.changes.len();
-        info!(generation, "wrote {} of {total} files", changed.len());
-        for path in &changed {
-            debug!(path = %path.display(), "wrote");
+        info!(stage = "apply", generation, "wrote {} of {total} files", changed.len());
+        for change in plan.changed() {
+            let file = &change.rendered;
+            debug!(stage = "apply", template = file.template, path = %file.path.display(), "wrote");
         }
         Ok(Applied { generation, changed, environment: next.environment.clone() })
     }

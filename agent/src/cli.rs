@@ -197,7 +197,7 @@ impl Common {
         report.took_us = machine.took;
         if let Err(fault) = &outcome {
             report.stage = Stage::Failed;
-            report.failure = Some(fault.failure.clone());
+            report.failure = Some(fault.for_report());
         }
         let line = protocol::frame(&FromGuest::Report(Box::new(report)));
         let line = line.trim_ascii_start();

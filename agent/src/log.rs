@@ -96,6 +96,8 @@ impl Visit for Text {
         // Writing to a string cannot fail.
         let _ = match field.name() {
             "message" => write!(self.message, "{value:?}"),
+            // For programs that filter the journal; the sentence says it too.
+            "stage" => Ok(()),
             name => write!(self.fields, " {name}={value:?}"),
         };
     }

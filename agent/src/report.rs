@@ -54,6 +54,22 @@ pub enum Part {
     Agent,
 }
 
+impl Part {
+    /// Its name in reports and in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Detect => "detect",
+            Self::Transport => "transport",
+            Self::Environment => "environment",
+            Self::Parameters => "parameters",
+            Self::Template => "template",
+            Self::Apply => "apply",
+            Self::Gates => "gates",
+            Self::Agent => "agent",
+        }
+    }
+}
+
 /// Why it failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {

@@ -80,7 +80,7 @@ pub enum Error {
     #[error("cannot look for the OVF environment")]
     Unreadable(#[from] sys::Error),
     /// An ISO 9660 image that breaks its own format, or a device that fails under it.
-    #[error("the ISO 9660 image on {} is damaged or cut short: {reason}", path.display())]
+    #[error("the ISO 9660 image on {} is damaged or cut short, {reason}; have it made again", path.display())]
     Image {
         /// The drive or file.
         path: PathBuf,

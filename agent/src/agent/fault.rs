@@ -1,14 +1,17 @@
 //! Why a pass failed: once for the platform, once for the caller.
 //!
-//! Decides which part of the work an error belongs to, its code, and the exit status that follows from it.
+//! Decides which part of the work an error belongs to, its code, the exit status that follows from it, and how the log
+//! tells of it: one event for each parameter or template that is wrong, with its name as a field.
 
 #![forbid(unsafe_code)]
 
 use std::error::Error;
 
+use tracing::error;
+
 use crate::config;
-use crate::parameters::Violations;
-use crate::problem::Problems;
+use crate::parameters::{Violation, Violations};
+use crate::problem::{Problem, Problems};
 use crate::report::{Failure, Part};
 use crate::sys;
 use crate::transport;
@@ -39,6 +42,16 @@ pub struct Fault {
     pub failure: Failure,
     /// What the caller is told.
     pub exit: Exit,
+    /// The message in parts, where it is about several things.
+    subjects: Vec<Subject>,
+}
+
+/// What one part of a message is about.
+#[derive(Debug)]
+struct Subject {
+    parameter: Option<String>,
+    template: Option<String>,
+    text: String,
 }
 
 impl Fault {
@@ -46,12 +59,32 @@ impl Fault {
         Self::said(stage, code, exit, chain(error))
     }
 
-    fn said(stage: Part, code: &str, exit: Exit, mut message: String) -> Box<Self> {
-        if message.len() > MESSAGE_LIMIT {
-            let end = message.floor_char_boundary(MESSAGE_LIMIT);
-            message.replace_range(end.., " ...");
+    fn said(stage: Part, code: &str, exit: Exit, message: String) -> Box<Self> {
+        let failure = Failure { stage, code: code.to_owned(), message, is_final: true };
+        Box::new(Self { failure, exit, subjects: Vec::new() })
+    }
+
+    /// The failure as the platform is told of it: the message no longer than a report should be.
+    pub fn for_report(&self) -> Failure {
+        let mut failure = self.failure.clone();
+        if failure.message.len() > MESSAGE_LIMIT {
+            let end = failure.message.floor_char_boundary(MESSAGE_LIMIT);
+            failure.message.replace_range(end.., " ...");
         }
-        Box::new(Self { failure: Failure { stage, code: code.to_owned(), message, is_final: true }, exit })
+        failure
+    }
+
+    /// Tells the log.
+    pub fn log(&self) {
+        let Failure { stage, code, message, .. } = &self.failure;
+        let stage = stage.as_str();
+        if self.subjects.is_empty() {
+            error!(stage, code, "{message}");
+        }
+        for Subject { parameter, template, text } in &self.subjects {
+            let (parameter, template) = (parameter.as_deref(), template.as_deref());
+            error!(stage, code, parameter, template, "{text}");
+        }
     }
 
     /// A command line that asks for what is not to be had.
@@ -64,10 +97,21 @@ impl Fault {
         Self::said(Part::Transport, "EnvironmentNotFound", Exit::Failed, message)
     }
 
+    /// Gates were not passed in time.
+    pub fn gates(message: String) -> Box<Self> {
+        Self::said(Part::Gates, "GatesTimedOut", Exit::Failed, message)
+    }
+
     /// Values break rules. Without an environment, a required one is not wrong but missing.
     pub fn parameters(violations: &Violations, has_environment: bool) -> Box<Self> {
         let exit = if has_environment { Exit::Refused } else { Exit::Failed };
-        Self::new(Part::Parameters, "ParametersInvalid", exit, violations)
+        let subject = |violation: &Violation| Subject {
+            parameter: Some(violation.parameter.clone()),
+            template: None,
+            text: violation.to_string(),
+        };
+        let fault = Self::new(Part::Parameters, "ParametersInvalid", exit, violations);
+        Box::new(Self { subjects: violations.0.iter().map(subject).collect(), ..*fault })
     }
 
     /// The configuration is wrong, or nothing but templates are.
@@ -77,7 +121,22 @@ impl Fault {
         } else {
             (Part::Agent, "ConfigurationInvalid")
         };
-        Self::new(stage, code, Exit::Refused, problems)
+        Self::problems(stage, code, problems)
+    }
+
+    /// Templates cannot be rendered with the values that came.
+    pub fn rendering(problems: &Problems) -> Box<Self> {
+        Self::problems(Part::Template, "RenderFailed", problems)
+    }
+
+    fn problems(stage: Part, code: &str, problems: &Problems) -> Box<Self> {
+        let subject = |problem: &Problem| Subject {
+            parameter: None,
+            template: Some(problem.file.clone()).filter(|file| file.starts_with(config::TEMPLATES)),
+            text: problem.to_string(),
+        };
+        let fault = Self::new(stage, code, Exit::Refused, problems);
+        Box::new(Self { subjects: problems.0.iter().map(subject).collect(), ..*fault })
     }
 
     /// The machine's file tree, or something else that everything needs, is not to be had.
@@ -90,7 +149,7 @@ impl From<transport::Error> for Box<Fault> {
     fn from(error: transport::Error) -> Self {
         let (code, exit) = match &error {
             error if error.is_temporary() => ("SourceNotThere", Exit::TryAgain),
-            transport::Error::Image { .. } => ("ImageBroken", Exit::Refused),
+            transport::Error::Image { .. } => ("ImageBroken", Exit::Failed),
             transport::Error::Missing(..) => ("EnvironmentNotFound", Exit::Failed),
             transport::Error::Unreadable(_) => ("SourceUnreadable", Exit::Failed),
         };

@@ -48,7 +48,7 @@ impl Finder {
         let sighting = transport::look(root);
         if let Some(document) = sighting.document {
             for error in sighting.broken {
-                warn!("passed over: {}", chain(&error));
+                warn!(stage = "transport", "passed over: {}", chain(&error));
             }
             return Ok(Step::Over(Some(document)));
         }
@@ -58,7 +58,7 @@ impl Finder {
                     let seconds = (moment - now).as_secs_f64();
                     let what =
                         if sighting.drives { "no document in any drive yet" } else { "no optical drive yet" };
-                    info!("{what}; waiting up to {seconds:.1} s");
+                    info!(stage = "transport", "{what}; waiting up to {seconds:.1} s");
                 }
                 Ok(Step::LookAt(moment))
             }

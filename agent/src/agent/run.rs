@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::link::Link;
 use super::{
@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::problem::Problems;
 use crate::protocol::{self, Answer, FromGuest, FromHost};
 use crate::ready::{Gates, Obstacle, Probe, Task};
-use crate::report::{Failure, Part, Reporter, Stage};
+use crate::report::{Reporter, Stage};
 use crate::sys::clock::{Moment, now};
 use crate::sys::net::{Connecting, connect_start};
 use crate::sys::poll::{Poll, Ready};
@@ -216,7 +216,7 @@ impl Running {
                 let conditions = &config.ready;
                 let mut conditions = conditions.clone();
                 if !self.machine.root.is_system() && !conditions.tcp.is_empty() {
-                    info!("under --root, tcp gates are not tried");
+                    info!(stage = "gates", "under --root, tcp gates are not tried");
                     conditions.tcp.clear();
                 }
                 let begin = now();
@@ -247,15 +247,14 @@ impl Running {
     }
 
     fn fail(&mut self, fault: &Fault) {
-        let Failure { code, message, .. } = &fault.failure;
-        error!(code, "{message}");
+        fault.log();
         self.phase = Phase::Settled;
         self.probes.clear();
         let took = self.machine.took;
         self.report(|report| {
             report.stage = Stage::Failed;
             report.deadline_ms = None;
-            report.failure = Some(fault.failure.clone());
+            report.failure = Some(fault.for_report());
             report.took_us = took;
         });
     }
@@ -318,22 +317,17 @@ impl Running {
                 report.deadline_ms = None;
                 report.took_us = took;
             });
-            info!(uptime_ms = now.as_millis() as u64, "ready");
+            info!(stage = "gates", uptime_ms = now.as_millis() as u64, "ready");
         } else if left.is_zero() {
             let list: Vec<_> = unmet.iter().map(|gate| format!("{}: {}", gate.gate, gate.reason)).collect();
-            let failure = Failure {
-                stage: Part::Gates,
-                code: "GatesTimedOut".to_owned(),
-                message: format!("not ready in time: {}", list.join("; ")),
-                is_final: true,
-            };
+            let fault = Fault::gates(format!("not ready in time: {}", list.join("; ")));
             self.machine.took.gates = waited;
             self.reporter.note(|report| report.unmet = unmet);
-            self.fail(&Fault { failure, exit: Exit::Failed });
+            self.fail(&fault);
         } else {
             if self.reporter.report().stage != Stage::Waiting {
                 let names: Vec<_> = unmet.iter().map(|gate| gate.gate.as_str()).collect();
-                info!("waiting for {}", names.join(", "));
+                info!(stage = "gates", "waiting for {}", names.join(", "));
             }
             self.report(|report| {
                 report.stage = Stage::Waiting;
