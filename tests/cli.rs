@@ -303,7 +303,8 @@ impl Running {
 
     fn stop(mut self) -> (Option<i32>, Duration, String) {
         let begin = Instant::now();
-        assert!(Command::new("kill").arg(self.child.id().to_string()).status().expect("kill").success());
+        let kill = format!("kill {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().expect("sh").success());
         let mut log = String::new();
         self.child.stderr.take().expect("piped").read_to_string(&mut log).expect("read");
         let status = self.child.wait().expect("waited");

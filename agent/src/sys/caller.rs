@@ -1,9 +1,10 @@
 //! Files that the caller named on the command line: theirs, so not confined to any root.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::Write;
 use std::path::Path;
 
+use super::root::read_limited;
 use super::{Error, Result};
 
 /// Reads a whole file of at most `limit` bytes.
@@ -11,15 +12,9 @@ use super::{Error, Result};
 /// # Errors
 /// The file cannot be opened or read, or is larger than `limit`.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
     File::open(path)
-        .and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
-        .map_err(|source| Error::new("read", path, source))?;
-    if bytes.len() as u64 > limit {
-        let reason = io::Error::other(format!("it is larger than {limit} bytes"));
-        return Err(Error::new("read", path, reason));
-    }
-    Ok(bytes)
+        .and_then(|file| read_limited(file, limit))
+        .map_err(|source| Error::new("read", path, source))
 }
 
 /// Writes `bytes` to a file, pipe or terminal, created with mode 0600 if it is not there. Never waits for a reader: a

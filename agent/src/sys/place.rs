@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -20,7 +20,7 @@ use nix::libc::{SYNC_FILE_RANGE_WRITE, SYS_renameat2, sync_file_range, syscall};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, unlinkat};
 
-use super::root::{names_in, split};
+use super::root::{names_in, read_limited, split};
 use super::{Error, Result, Root};
 
 /// What staged twins and backups are called: `.#ovf-agent.<pass>.<name>`. The `.#` is what cron.d, sudoers.d and
@@ -183,11 +183,7 @@ impl Place {
         if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() {
             return Err(fail(io::Error::other("it is not a regular file")));
         }
-        let mut content = Vec::new();
-        File::from(fd).take(limit + 1).read_to_end(&mut content).map_err(fail)?;
-        if content.len() as u64 > limit {
-            return Err(fail(io::Error::other(format!("it is larger than {limit} bytes"))));
-        }
+        let content = read_limited(File::from(fd), limit).map_err(fail)?;
         Ok(Some(Current { content, mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid }))
     }
 

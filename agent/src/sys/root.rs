@@ -74,16 +74,7 @@ impl Root {
             Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(None),
             Err(errno) => return Err(Error::new("read", path, errno)),
         };
-        let mut bytes = Vec::new();
-        File::from(fd)
-            .take(limit + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|source| Error::new("read", path, source))?;
-        if bytes.len() as u64 > limit {
-            let reason = io::Error::other(format!("it is larger than {limit} bytes"));
-            return Err(Error::new("read", path, reason));
-        }
-        Ok(Some(bytes))
+        read_limited(File::from(fd), limit).map(Some).map_err(|source| Error::new("read", path, source))
     }
 
     /// The contents of a small text file, such as those of `/proc` and `/sys`, without the blanks around them.
@@ -179,6 +170,18 @@ impl Root {
             }
         }
     }
+}
+
+/// All of a file that may have `limit` bytes.
+pub(super) fn read_limited(file: File, limit: u64) -> io::Result<Vec<u8>> {
+    // The size is a hint only: files of /proc say 0, those of /sys a page. One byte more, to see the end at once.
+    let hint = file.metadata()?.len().min(limit) + 1;
+    let mut bytes = Vec::with_capacity(hint as usize);
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::other(format!("it is larger than {limit} bytes")));
+    }
+    Ok(bytes)
 }
 
 /// The names in an open directory, sorted, without `.` and `..`; names that are no UTF-8 are not ours.
