@@ -73,9 +73,10 @@ fn run(case: &Path) -> Result<(), String> {
     let machine = Machine::build(case, scratch.path())?;
     let bless = std::env::var_os("BLESS").is_some();
     let before = tree(&machine.root)?;
+    let all_before = whole_tree(&machine.root)?;
 
     let plan = machine.agent("plan", None)?;
-    expect(tree(&machine.root)? == before, "plan changed the machine")?;
+    expect(whole_tree(&machine.root)? == all_before, "plan changed the machine")?;
     machine.judge(&plan, machine.case.plan_exit.unwrap_or(machine.case.exit))?;
     compare(&case.join("plan.txt"), &machine.masked(&plan.stdout), bless)?;
 
@@ -224,17 +225,23 @@ fn pretty(report: &str) -> Result<String, String> {
     Ok(format!("{report:#}\n"))
 }
 
-/// Path to mode and content of every file, link and directory, without the agent's own state.
+/// Path to mode and content of every file, link and directory.
 type Tree = BTreeMap<PathBuf, (u32, Vec<u8>)>;
 
+/// Without the agent's own state, and its directory's parents, which come with it.
 fn tree(root: &Path) -> Result<Tree, String> {
+    let mut found = whole_tree(root)?;
+    found.retain(|path, _| {
+        !path.starts_with("var/lib/ovf-agent") && !["var", "var/lib"].iter().any(|own| path == Path::new(own))
+    });
+    Ok(found)
+}
+
+fn whole_tree(root: &Path) -> Result<Tree, String> {
     let mut found = Tree::new();
     let mut todo = vec![root.to_path_buf()];
     while let Some(path) = todo.pop() {
         let short = path.strip_prefix(root).expect("below the root").to_path_buf();
-        if short == Path::new("var/lib/ovf-agent") {
-            continue;
-        }
         let meta = fs::symlink_metadata(&path).map_err(|e| format!("{}: {e}", path.display()))?;
         let content = if meta.is_dir() {
             for entry in fs::read_dir(&path).map_err(|e| e.to_string())? {
@@ -246,8 +253,7 @@ fn tree(root: &Path) -> Result<Tree, String> {
         } else {
             fs::read(&path).map_err(|e| e.to_string())?
         };
-        // The state directory's parents come and go with it.
-        if !["", "var", "var/lib"].iter().any(|own| short == Path::new(own)) {
+        if short != Path::new("") {
             found.insert(short, (meta.mode(), content));
         }
     }

@@ -101,15 +101,27 @@ impl Machine {
         Ok(Received { environment, warnings, digest: document.digest(), source: document.source.to_string() })
     }
 
+    /// What is remembered of earlier passes; one that cannot be read is as good as none, and is set aside by the next
+    /// pass that writes.
+    pub fn remember(&self, config: &Config) -> Memory {
+        let (state, trouble) = State::load(&self.root, &config.state);
+        if let Some(trouble) = &trouble {
+            warn!(stage = "apply", "the state of earlier passes is lost: {trouble}");
+        }
+        Memory { state, damaged: trouble.is_some() }
+    }
+
     /// Decides what should be and compares it with what is. Changes nothing.
     ///
     /// # Errors
     /// A value breaks a rule, a template cannot be rendered with it, or a target cannot be looked at.
-    pub fn prepare(&mut self, config: &Config, received: Option<Received>) -> Result<Prepared> {
-        let (state, trouble) = State::load(&self.root, &config.state);
-        if let Some(trouble) = trouble {
-            warn!(stage = "apply", "the state of earlier passes is lost: {trouble}");
-        }
+    pub fn prepare(
+        &mut self,
+        config: &Config,
+        memory: Memory,
+        received: Option<Received>,
+    ) -> Result<Prepared> {
+        let state = &memory.state;
         let next = state.with_environment(received.as_ref().map(|received| received.digest.clone()));
         if received.is_none() {
             match config.absent {
@@ -124,7 +136,7 @@ impl Machine {
                         "no OVF environment; the files of generation {} stay", state.generation
                     );
                     let plan = Plan { kept: Some(state.generation), ..Plan::default() };
-                    return Ok(Prepared { received, plan, next: state.clone(), state });
+                    return Ok(Prepared { plan, next: state.clone(), memory });
                 }
                 Absent::Keep | Absent::Defaults => {
                     info!(stage = "transport", "no OVF environment; the parameters' defaults apply")
@@ -135,7 +147,7 @@ impl Machine {
         let begin = clock::now();
         let plan = compare(&self.root, rendered)?;
         self.took.template += micros_since(begin);
-        Ok(Prepared { received, plan, state, next })
+        Ok(Prepared { plan, memory, next })
     }
 
     fn render(&mut self, config: &Config, received: Option<&Received>) -> Result<Vec<Rendered>> {
@@ -171,13 +183,20 @@ impl Machine {
     /// Something could not be written; unless the message says otherwise, nothing was changed.
     pub fn apply(&mut self, config: &Config, prepared: &Prepared) -> Result<Applied> {
         let begin = clock::now();
-        let Prepared { plan, state, next, .. } = prepared;
+        let Prepared { plan, memory: Memory { state, damaged }, next } = prepared;
         let mut generation = state.generation;
         let mut changed = Vec::new();
         if !plan.is_empty() || generation == 0 && !plan.changes.is_empty() {
             // A guest whose image already has the right files is configured too.
             generation += 1;
             let next = next.with_generation(generation);
+            if *damaged && let Err(error) = State::set_aside(&self.root, &config.state) {
+                warn!(
+                    stage = "apply",
+                    "the lost state cannot be set aside, and is replaced: {}",
+                    chain(&error)
+                );
+            }
             changed = apply::apply(&self.root, plan, &next, &config.state)
                 .map_err(|error| {
                     let exit =
@@ -223,22 +242,20 @@ pub struct Received {
     pub source: String,
 }
 
+/// What is remembered of earlier passes.
+#[derive(Debug)]
+pub struct Memory {
+    state: State,
+    damaged: bool,
+}
+
 /// What a pass would do.
 #[derive(Debug)]
 pub struct Prepared {
-    /// The document, if there is one.
-    pub received: Option<Received>,
     /// The files.
     pub plan: Plan,
-    state: State,
+    memory: Memory,
     next: State,
-}
-
-impl Prepared {
-    /// What is remembered of earlier passes.
-    pub fn state(&self) -> &State {
-        &self.state
-    }
 }
 
 /// What a pass did.
@@ -336,6 +353,12 @@ pub fn new_report(machine: &Machine) -> Report {
 pub fn report_received(report: &mut Report, received: &Received) {
     report.id.clone_from(&received.environment.id);
     report.warnings = received.warnings.len();
+}
+
+/// Puts what is applied before this pass into a report: a pass that fails leaves it so.
+pub fn report_memory(report: &mut Report, memory: &Memory) {
+    report.generation = memory.state.generation;
+    report.environment.clone_from(&memory.state.environment);
 }
 
 /// Puts where a document came from into a report: also of one that is refused, so that the platform knows which.

@@ -214,6 +214,8 @@ impl Common {
     fn pass(&self, machine: &mut Machine, report: &mut Report) -> Result<()> {
         let config = self.config(&machine.root)?;
         report.stage = Stage::Configuring;
+        let memory = machine.remember(&config);
+        agent::report_memory(report, &memory);
         let document = machine.document(&config, self.source.as_ref())?;
         if let Some(document) = &document {
             agent::report_source(report, document);
@@ -222,7 +224,7 @@ impl Common {
         if let Some(received) = &received {
             agent::report_received(report, received);
         }
-        let prepared = machine.prepare(&config, received)?;
+        let prepared = machine.prepare(&config, memory, received)?;
         let applied = machine.apply(&config, &prepared)?;
         agent::report_applied(report, &applied);
         // Gates are for `run` to try; here they are only named.
@@ -241,7 +243,8 @@ impl Common {
         let mut machine = Machine::new(self.root()?);
         let config = self.config(&machine.root)?;
         let received = self.received(&mut machine, &config)?;
-        let Prepared { plan, .. } = machine.prepare(&config, received)?;
+        let memory = machine.remember(&config);
+        let Prepared { plan, .. } = machine.prepare(&config, memory, received)?;
         if self.json {
             let files: Vec<_> = plan
                 .changes

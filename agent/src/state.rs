@@ -46,7 +46,7 @@ impl State {
         Self { generation, ..self.clone() }
     }
 
-    /// Reads the state, and says what was wrong with it if it had to be set aside.
+    /// Reads the state, and says what is wrong with it if it cannot be used. Changes nothing.
     pub fn load(root: &Root, directory: &Path) -> (Self, Option<String>) {
         let path = directory.join(FILE);
         let trouble = match root.read(&path, LIMIT) {
@@ -58,10 +58,15 @@ impl State {
             },
             Err(error) => error.source.to_string(),
         };
-        let aside = root.rename(&path, &directory.join(DAMAGED));
-        let aside = aside
-            .map_or_else(|error| format!("cannot be set aside: {}", error.source), |()| "set aside".into());
-        (Self::default(), Some(format!("{}: {trouble}; {aside}", path.display())))
+        (Self::default(), Some(format!("{}: {trouble}", path.display())))
+    }
+
+    /// Puts a state that cannot be used out of the way, for a person to look at.
+    ///
+    /// # Errors
+    /// It cannot be renamed.
+    pub fn set_aside(root: &Root, directory: &Path) -> sys::Result<()> {
+        root.rename(&directory.join(FILE), &directory.join(DAMAGED))
     }
 
     /// Writes the state beside the old one, to be committed with the files that it tells of.

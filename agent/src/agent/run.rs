@@ -14,8 +14,8 @@ use tracing::{info, warn};
 
 use super::link::Link;
 use super::{
-    Exit, Fault, Finder, Machine, Result, Step, chain, new_report, report_applied, report_received,
-    report_source,
+    Exit, Fault, Finder, Machine, Result, Step, chain, new_report, report_applied, report_memory,
+    report_received, report_source,
 };
 use crate::config::Config;
 use crate::problem::Problems;
@@ -228,7 +228,9 @@ impl Running {
     }
 
     fn pass(&mut self, config: &Config, document: Option<Document>) -> Result<()> {
-        // Noted before anything can fail, so that a failure names the environment that it happened with.
+        let memory = self.machine.remember(config);
+        // Noted before anything can fail, so that a failure says what is applied, and what it happened with.
+        self.reporter.note(|report| report_memory(report, &memory));
         if let Some(document) = &document {
             self.reporter.note(|report| report_source(report, document));
         }
@@ -236,7 +238,7 @@ impl Running {
         if let Some(received) = &received {
             self.reporter.note(|report| report_received(report, received));
         }
-        let prepared = self.machine.prepare(config, received)?;
+        let prepared = self.machine.prepare(config, memory, received)?;
         let applied = self.machine.apply(config, &prepared)?;
         let took = self.machine.took;
         self.reporter.note(|report| {

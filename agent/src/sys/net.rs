@@ -32,7 +32,8 @@ impl Connecting {
     pub fn finish(self) -> io::Result<()> {
         match self.0.take_error()? {
             Some(error) => Err(error),
-            None => Ok(()),
+            // Without an error it is made, or still under way; only a connection that is made has a peer.
+            None => self.0.peer_addr().map(drop),
         }
     }
 }
