@@ -10,8 +10,8 @@ mod finder;
 mod link;
 pub mod run;
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use tracing::{debug, info, warn};
 
@@ -69,7 +69,7 @@ impl Machine {
     pub fn document(&mut self, config: &Config, source: Option<&Source>) -> Result<Option<Document>> {
         let begin = clock::now();
         let document = match source {
-            Some(source) => Some(transport::fetch(source)?),
+            Some(source) => Some(transport::fetch(source, true)?),
             None => Finder::new(config.patience, self.verdict.is_vm(), begin).find(&self.root)?,
         };
         self.took.transport = micros_since(begin);
@@ -130,12 +130,10 @@ impl Machine {
                                    its absence";
                     return Err(Fault::absent(message.to_owned()));
                 }
-                Absent::Keep if state.generation > 0 => {
-                    info!(
-                        stage = "transport",
-                        "no OVF environment; the files of generation {} stay", state.generation
-                    );
-                    let plan = Plan { kept: Some(state.generation), ..Plan::default() };
+                // A state that cannot be read is the state of a guest that was configured.
+                Absent::Keep if state.generation > 0 || memory.damaged => {
+                    info!(stage = "transport", "no OVF environment; the files stay as they are");
+                    let plan = Plan { kept: true, ..Plan::default() };
                     return Ok(Prepared { plan, next: state.clone(), memory });
                 }
                 Absent::Keep | Absent::Defaults => {
@@ -145,7 +143,7 @@ impl Machine {
         }
         let rendered = self.render(config, received.as_ref())?;
         let begin = clock::now();
-        let plan = compare(&self.root, rendered)?;
+        let plan = compare(&self.root, &config.state, rendered)?;
         self.took.template += micros_since(begin);
         Ok(Prepared { plan, memory, next })
     }
@@ -186,10 +184,11 @@ impl Machine {
         let Prepared { plan, memory: Memory { state, damaged }, next } = prepared;
         let mut generation = state.generation;
         let mut changed = Vec::new();
-        if !plan.is_empty() || generation == 0 && !plan.changes.is_empty() {
-            // A guest whose image already has the right files is configured too.
-            generation += 1;
-            let next = next.with_generation(generation);
+        // A guest whose image already has the right files is configured by its first pass all the same.
+        let advances = plan.changed().next().is_some() || generation == 0 && !plan.changes.is_empty();
+        if advances || !plan.is_empty() {
+            generation = generation.saturating_add(u64::from(advances));
+            let next = advances.then(|| next.with_generation(generation));
             if *damaged && let Err(error) = State::set_aside(&self.root, &config.state) {
                 warn!(
                     stage = "apply",
@@ -197,7 +196,7 @@ impl Machine {
                     chain(&error)
                 );
             }
-            changed = apply::apply(&self.root, plan, &next, &config.state)
+            changed = apply::apply(&self.root, plan, next.as_ref(), &config.state)
                 .map_err(|error| {
                     let exit =
                         if matches!(error, apply::Error::Busy(_)) { Exit::TryAgain } else { Exit::Failed };
@@ -271,7 +270,7 @@ pub struct Applied {
 
 /// Reads what is where the files should go. Under a root that stands for another machine nobody's number is known, so
 /// owners are shown and not compared.
-fn compare(root: &Root, rendered: Vec<Rendered>) -> Result<Plan> {
+fn compare(root: &Root, state: &Path, rendered: Vec<Rendered>) -> Result<Plan> {
     let fail = |error: &(dyn std::error::Error + 'static)| {
         Fault::new(Part::Apply, "ApplyFailed", Exit::Failed, error)
     };
@@ -279,6 +278,7 @@ fn compare(root: &Root, rendered: Vec<Rendered>) -> Result<Plan> {
     let accounts = accounts.map_err(|error| fail(&error))?;
     let mut files = Vec::new();
     let mut places = sys::place::Places::new(root);
+    let mut taken = BTreeMap::new();
     let (mut leftovers, mut looked_at) = (Vec::new(), BTreeSet::new());
     for file in rendered {
         let ids = match &accounts {
@@ -287,13 +287,29 @@ fn compare(root: &Root, rendered: Vec<Rendered>) -> Result<Plan> {
         };
         let target = |what| fail(&apply::Error::Target { template: file.template.clone(), what });
         let place = places.place(&file.path).map_err(target)?;
+        if let Some(other) = taken.insert(place.identity().map_err(target)?, file.template.clone()) {
+            return Err(fail(&SameFile { template: file.template.clone(), other }));
+        }
         let current = place.current(TARGET_LIMIT).map_err(target)?;
         if looked_at.insert(place.directory().to_path_buf()) {
             leftovers.extend(place.leftovers().map_err(target)?);
         }
         files.push((file, ids, current));
     }
+    // Where nothing was ever applied there is no state directory, and nothing in it.
+    if root.exists(state) {
+        let own = places.place(state.join("state")).and_then(|place| place.leftovers());
+        leftovers.extend(own.map_err(|error| Fault::outside(&error))?);
+    }
     Ok(Plan::new(files, leftovers))
+}
+
+/// Two templates write one file, by different paths.
+#[derive(Debug, thiserror::Error)]
+#[error("{template}: writes the same file as {other}, by another path; one file has one template")]
+struct SameFile {
+    template: String,
+    other: String,
 }
 
 /// The account that a template names is not there.

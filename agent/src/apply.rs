@@ -8,7 +8,9 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use tracing::warn;
 
 use crate::plan::{Change, Plan};
 use crate::state::State;
@@ -52,25 +54,33 @@ pub struct Outcome {
     pub changed: Vec<PathBuf>,
 }
 
-/// Applies a plan, and records `state` with it.
+/// Applies a plan, and records `state` with it, if there is a new one.
 ///
 /// # Errors
 /// See [`Error`]; unless it is [`Error::HalfDone`], every file is as it was.
-pub fn apply(root: &Root, plan: &Plan, state: &State, directory: &std::path::Path) -> Result<Outcome, Error> {
+pub fn apply(root: &Root, plan: &Plan, state: Option<&State>, directory: &Path) -> Result<Outcome, Error> {
     let _lock = State::lock(root, directory).map_err(|error| match error.kind() {
         std::io::ErrorKind::WouldBlock => Error::Busy(error),
         _ => Error::Untouched { what: error },
     })?;
     let untouched = |what| Error::Untouched { what };
     for leftover in &plan.leftovers {
-        root.place(leftover).and_then(|place| place.remove()).map_err(untouched)?;
+        // Somebody's litter is no reason not to configure.
+        if let Err(error) = root.place(leftover).and_then(|place| place.remove()) {
+            warn!(stage = "apply", "{error}: {}", error.source);
+        }
+    }
+    if plan.changed().next().is_none() && state.is_none() {
+        return Ok(Outcome::default());
     }
     let pass = process::random_id();
     let mut places = Places::new(root);
     // Dropping what is staged removes it: an error here leaves nothing behind.
     let mut staged =
         plan.changed().map(|change| stage(&mut places, change, &pass)).collect::<Result<Vec<_>, _>>()?;
-    staged.push(state.stage(&mut places, directory, &pass).map_err(untouched)?);
+    if let Some(state) = state {
+        staged.push(state.stage(&mut places, directory, &pass).map_err(untouched)?);
+    }
     staged.iter().try_for_each(Staged::flush).map_err(untouched)?;
     let mut done = Vec::new();
     match commit(staged, &mut done) {

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use serde_json::json;
 use tracing::level_filters::LevelFilter;
+use tracing::warn;
 
 use view::View;
 
@@ -201,13 +202,21 @@ impl Common {
         }
         let line = protocol::frame(&FromGuest::Report(Box::new(report)));
         let line = line.trim_ascii_start();
+        let mut told = Ok(());
         if let Some(path) = &self.report {
-            caller::write(path, line).map_err(|error| Fault::outside(&error))?;
+            told = caller::write(path, line, true).map_err(|error| Fault::outside(&error));
         }
         if self.json {
-            out.write_all(line).or_else(written)?;
+            told = told.and(out.write_all(line).or_else(written));
         }
-        outcome.map(|()| Exit::Done)
+        match (outcome, told) {
+            // What the pass came to is worth more than that nobody could be told.
+            (Err(fault), Err(untold)) => {
+                warn!("{}", untold.failure.message);
+                Err(fault)
+            }
+            (outcome, told) => outcome.and(told).map(|()| Exit::Done),
+        }
     }
 
     /// One whole pass, as far as it comes. Its gates are the business of `run`.
@@ -346,7 +355,7 @@ impl Common {
             None => Facts::read(&self.root()?),
             Some(path) => {
                 let bytes = caller::read(&path, FACTS_LIMIT).map_err(|error| Fault::outside(&error))?;
-                serde_json::from_slice(&bytes).map_err(|error| {
+                facts_in(&bytes).map_err(|error| {
                     Fault::configuration(&Problem::with(path.display().to_string(), error.to_string()).into())
                 })?
             }
@@ -360,6 +369,12 @@ impl Common {
         writeln!(out, "{}", verdict.container.unwrap_or(verdict.vm)).or_else(written)?;
         Ok(Exit::Done)
     }
+}
+
+/// Facts alone, or as part of a whole answer of `detect --json`.
+fn facts_in(bytes: &[u8]) -> serde_json::Result<Facts> {
+    let mut value: serde_json::Value = serde_json::from_slice(bytes)?;
+    serde_json::from_value(value.get_mut("facts").map(serde_json::Value::take).unwrap_or(value))
 }
 
 fn no_environment() -> Box<Fault> {

@@ -109,7 +109,13 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load(directory: &Root) -> Result<Self, Problems> {
-        let text = read_text(directory, Path::new(FILE))?;
+        let text = read_text(directory, Path::new(FILE))?.ok_or_else(|| {
+            let directory = directory.outside(Path::new(""));
+            let directory = directory.display();
+            let remedy =
+                format!("is not there; put it into {directory}, or name another directory by --config");
+            Problem::with(FILE, remedy)
+        })?;
         let raw: Raw = toml::from_str(&text).map_err(|error| toml_problem(FILE, &text, 0, &error))?;
         let mut problems = Vec::new();
         let mut at = Complaints { text: &text, problems: &mut problems };
@@ -138,6 +144,13 @@ impl Config {
 
         let sources = read_templates(directory, &mut problems);
         let templates = TemplateSet::compile(sources, &declared, &mut problems);
+        for (file, path) in templates.paths() {
+            if path.starts_with(&state) || state.starts_with(path) {
+                let message =
+                    format!("writes {}, which is the agent's own ([state] directory)", path.display());
+                problems.push(Problem::with(file, message));
+            }
+        }
         let config =
             Self { parameters: declared, absent: raw.environment.absent, patience, ready, state, templates };
         Problems::unless_none(problems, config)
@@ -158,7 +171,10 @@ impl Complaints<'_> {
     fn duration(&mut self, value: Option<Spanned<String>>, default: Duration) -> Duration {
         let Some(value) = value else { return default };
         parse_duration(value.get_ref()).unwrap_or_else(|| {
-            let message = format!("`{}` is no duration; write \"500ms\", \"10s\" or \"2m\"", value.get_ref());
+            let message = format!(
+                "`{}` is no duration up to 8760h; write \"500ms\", \"10s\" or \"2m\"",
+                value.get_ref()
+            );
             self.complain(value.span().start, message);
             default
         })
@@ -194,20 +210,25 @@ pub fn is_plain_path(path: &Path) -> bool {
         && path.file_name().is_some()
         && path.components().all(|part| matches!(part, RootDir | Normal(_)))
         && !path.as_os_str().as_encoded_bytes().ends_with(b"/")
+        && !path.as_os_str().as_encoded_bytes().iter().any(u8::is_ascii_control)
 }
+
+/// The longest duration that means anything here, a year; sums of these with the time since boot do not overflow.
+const LONGEST: Duration = Duration::from_secs(8760 * 3600);
 
 /// A whole number and a unit: `ms`, `s`, `m` or `h`.
 fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().ok()?;
-    Some(match unit {
+    let duration = match unit {
         "ms" => Duration::from_millis(number),
         "s" => Duration::from_secs(number),
         "m" => Duration::from_secs(number.checked_mul(60)?),
         "h" => Duration::from_secs(number.checked_mul(3600)?),
         _ => return None,
-    })
+    };
+    (duration <= LONGEST).then_some(duration)
 }
 
 /// What the TOML reader found, at its position. Its message speaks of the file's own text alone.
@@ -223,20 +244,14 @@ pub(crate) fn toml_problem(file: &str, text: &str, line_offset: usize, error: &t
     }
 }
 
-fn read_text(directory: &Root, path: &Path) -> Result<String, Problem> {
+/// A text file of the configuration directory; `None` where it is not there.
+fn read_text(directory: &Root, path: &Path) -> Result<Option<String>, Problem> {
     let name = path.display().to_string();
-    let remedy = || {
-        let directory = directory.outside(Path::new(""));
-        format!(
-            "is not there; put the configuration into {} or name another directory by --config",
-            directory.display()
-        )
-    };
     let bytes = directory
         .read(path, LIMIT)
-        .map_err(|error| Problem::with(&name, format!("cannot be read: {}", error.source)))?
-        .ok_or_else(|| Problem::with(&name, remedy()))?;
-    String::from_utf8(bytes).map_err(|error| {
+        .map_err(|error| Problem::with(&name, format!("cannot be read: {}", error.source)))?;
+    let text = bytes.map(String::from_utf8).transpose();
+    text.map_err(|error| {
         let good = error.utf8_error().valid_up_to();
         let text = String::from_utf8_lossy(&error.as_bytes()[..good]).into_owned();
         Problem::at(&name, At::of(&text, good), "is not UTF-8 text")
@@ -250,10 +265,16 @@ fn read_templates(directory: &Root, problems: &mut Vec<Problem>) -> Vec<Template
         Vec::new()
     });
     let mut sources = Vec::new();
-    for name in names.into_iter().filter(|name| name.ends_with(TEMPLATE_SUFFIX)) {
+    // A name that begins with a dot is an editor's.
+    let wanted = |name: &String| name.ends_with(TEMPLATE_SUFFIX) && !name.starts_with('.');
+    for name in names.into_iter().filter(wanted) {
         let file = format!("{TEMPLATES}/{name}");
         match read_text(directory, Path::new(&file)) {
-            Ok(text) => sources.push(TemplateSource { file, text }),
+            Ok(Some(text)) => sources.push(TemplateSource { file, text }),
+            Ok(None) => {
+                let message = "is a link to something outside of the configuration directory; put the file itself there";
+                problems.push(Problem::with(file, message));
+            }
             Err(problem) => problems.push(problem),
         }
     }
@@ -282,6 +303,8 @@ mod tests {
             ("-1s", None),
             ("99999999999999999999s", None),
             ("9999999999999999999h", None),
+            ("8760h", Some(Duration::from_secs(31_536_000))),
+            ("8761h", None),
         ] {
             assert_eq!(parse_duration(text), want, "{text}");
         }
@@ -295,6 +318,8 @@ mod tests {
             ("etc/a", false),
             ("/etc/../a", false),
             ("/etc/", false),
+            ("/etc/a\0b", false),
+            ("/etc/a\nb", false),
             ("/", false),
             ("", false),
         ] {

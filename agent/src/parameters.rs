@@ -7,7 +7,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::Ipv4Addr;
 
@@ -165,7 +165,10 @@ impl Value {
 
 /// All parameters that the appliance declares, by name.
 #[derive(Debug, Clone, Default)]
-pub struct Declared(BTreeMap<String, Declaration>);
+pub struct Declared {
+    by_name: BTreeMap<String, Declaration>,
+    sensitive_keys: BTreeSet<String>,
+}
 
 impl Declared {
     /// Adds a declaration, if it is sound in itself.
@@ -201,34 +204,37 @@ impl Declared {
                 "the default of parameter `{name}` does not fit its type; it must be {rule}"
             ));
         }
-        self.0.insert(name, declaration);
+        if declaration.sensitive {
+            self.sensitive_keys.insert(declaration.key.clone());
+        }
+        self.by_name.insert(name, declaration);
         Ok(())
     }
 
     /// The names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        self.by_name.keys().map(String::as_str)
     }
 
     /// Whether there is a parameter of this name.
     pub fn contains(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.by_name.contains_key(name)
     }
 
     /// Whether the values of a parameter are secret. Sensitivity belongs to the key: what one parameter says of a key
     /// holds for all that read it, also from a sibling.
     pub fn is_sensitive(&self, name: &str) -> bool {
-        self.0.get(name).is_some_and(|declaration| self.is_sensitive_key(&declaration.key))
+        self.by_name.get(name).is_some_and(|declaration| self.is_sensitive_key(&declaration.key))
     }
 
     /// Whether the values of a property are secret, whoever's it is.
     pub fn is_sensitive_key(&self, key: &str) -> bool {
-        self.0.values().any(|declaration| declaration.sensitive && declaration.key == key)
+        self.sensitive_keys.contains(key)
     }
 
     /// The name of the parameter that the guest's own property `key` feeds.
     pub fn name_of_key(&self, key: &str) -> Option<&str> {
-        self.0.iter().find(|(_, d)| d.entity.is_none() && d.key == key).map(|(name, _)| name.as_str())
+        self.by_name.iter().find(|(_, d)| d.entity.is_none() && d.key == key).map(|(name, _)| name.as_str())
     }
 
     /// The parameters' values in an environment, or without one.
@@ -238,7 +244,7 @@ impl Declared {
     pub fn evaluate(&self, environment: Option<&Environment>) -> Result<Parameters, Violations> {
         let mut values = BTreeMap::new();
         let mut violations = Vec::new();
-        for (name, declaration) in &self.0 {
+        for (name, declaration) in &self.by_name {
             match declaration.evaluate(environment) {
                 Ok(value) => {
                     values.insert(name.clone(), value);

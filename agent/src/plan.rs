@@ -16,6 +16,8 @@ use crate::template::{Rendered, Shown};
 
 /// Lines around a change in a diff.
 const CONTEXT: usize = 3;
+/// Lines of the longest file that is compared line by line; the time grows with the square of what differs.
+const LONGEST: usize = 5000;
 
 /// Owner and group as numbers, where they are to be set: in the running system, not in a directory that stands for it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -67,8 +69,8 @@ pub struct Plan {
     pub changes: Vec<Change>,
     /// What an interrupted pass left behind, to be removed.
     pub leftovers: Vec<PathBuf>,
-    /// The generation that stays as it is, because there is no environment.
-    pub kept: Option<u64>,
+    /// Whether everything stays as it is because there is no environment.
+    pub kept: bool,
 }
 
 impl Plan {
@@ -84,7 +86,7 @@ impl Plan {
                 Change { rendered, ids, current, action }
             })
             .collect();
-        Self { changes, leftovers, kept: None }
+        Self { changes, leftovers, kept: false }
     }
 
     /// Whether there is nothing to do.
@@ -109,8 +111,8 @@ fn action(rendered: &Rendered, ids: Ids, current: Option<&Current>) -> Action {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(generation) = self.kept {
-            writeln!(f, "no OVF environment: the files of generation {generation} stay as they are")?;
+        if self.kept {
+            writeln!(f, "no OVF environment: the files stay as they are")?;
         }
         for change in &self.changes {
             write!(f, "{change}")?;
@@ -160,17 +162,21 @@ fn diff(
     if old == new {
         return Ok(());
     }
-    let diff = TextDiff::from_lines(old, new);
     let masked: Option<Vec<&str>> = match shown {
         Shown::Content => None,
         Shown::Masked(text) => Some(text.split_inclusive('\n').collect()),
         Shown::Nothing => Some(Vec::new()),
     };
+    let longest = old.lines().count().max(new.lines().count());
+    if longest > LONGEST {
+        return writeln!(f, "  the content differs; with {longest} lines it is too long for a diff");
+    }
     if let Some(lines) = &masked
         && lines.len() != new.split_inclusive('\n').count()
     {
         return writeln!(f, "  the content differs; it depends on a sensitive value and is not shown");
     }
+    let diff = TextDiff::from_lines(old, new);
     let before = if exists { path.display().to_string() } else { "/dev/null".to_owned() };
     writeln!(f, "--- {before}\n+++ {}", path.display())?;
     for hunk in diff.unified_diff().context_radius(CONTEXT).iter_hunks() {

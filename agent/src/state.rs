@@ -20,7 +20,6 @@ const LIMIT: u64 = 1024 * 1024;
 
 /// What is remembered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct State {
     version: u32,
     /// Counts the passes that changed something; 0: this guest was never configured.
@@ -49,16 +48,23 @@ impl State {
     /// Reads the state, and says what is wrong with it if it cannot be used. Changes nothing.
     pub fn load(root: &Root, directory: &Path) -> (Self, Option<String>) {
         let path = directory.join(FILE);
+        let mut lost = Self::default();
         let trouble = match root.read(&path, LIMIT) {
             Ok(None) => return (Self::default(), None),
             Ok(Some(bytes)) => match serde_json::from_slice::<Self>(&bytes) {
                 Ok(state) if state.version == VERSION => return (state, None),
-                Ok(state) => format!("it has version {}, and this agent writes {VERSION}", state.version),
+                Ok(state) => {
+                    let trouble =
+                        format!("it has version {}, and this agent writes {VERSION}", state.version);
+                    // What it counts, it will have counted in any version.
+                    lost.generation = state.generation;
+                    trouble
+                }
                 Err(_) => "it is damaged".to_owned(),
             },
             Err(error) => error.source.to_string(),
         };
-        (Self::default(), Some(format!("{}: {trouble}", path.display())))
+        (lost, Some(format!("{}: {trouble}", path.display())))
     }
 
     /// Puts a state that cannot be used out of the way, for a person to look at.

@@ -13,7 +13,7 @@ mod render;
 mod scan;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use front_matter::Escape;
 pub use render::{MASK, Rendered, Shown, Surroundings};
@@ -77,8 +77,8 @@ const STATEMENTS: [&str; 12] = [
     "endset_global",
 ];
 
-/// Functions a template may call; `throw` would put a value into an error text.
-const FUNCTIONS: [&str; 1] = ["range"];
+/// Problems of one template that are said; whoever has more mends these first.
+const MOST_PROBLEMS: usize = 50;
 
 impl TemplateSet {
     /// Compiles templates, adding what is wrong with them to `problems`; the set holds those that are right.
@@ -97,6 +97,11 @@ impl TemplateSet {
             }
         }
         set
+    }
+
+    /// Which template writes which file.
+    pub fn paths(&self) -> impl Iterator<Item = (&str, &Path)> {
+        self.templates.iter().map(|template| (template.file.as_str(), template.path.as_path()))
     }
 
     /// How many templates there are.
@@ -124,12 +129,19 @@ impl TemplateSet {
             }
             self.templates.clear();
         }
-        for Template { file, names, .. } in &self.templates {
-            let seen = self.engine.get_template_variables(file).unwrap_or_default();
+        let engine = &self.engine;
+        self.templates.retain(|Template { file, names, body, .. }| {
+            let seen = engine.get_template_variables(file).unwrap_or_default();
+            let before = problems.len();
             for name in seen.into_iter().filter(|name| !names.contains(*name)) {
-                problems.push(Problem::with(file, format!("`{name}` is not declared in [parameters]")));
+                let message = match name {
+                    "loop" => "`loop` is known inside of a {% for %} alone".to_owned(),
+                    _ => format!("`{name}` is not declared in [parameters] of agent.toml"),
+                };
+                problems.push(Problem { file: file.clone(), at: body.find(name), message });
             }
-        }
+            problems.len() == before
+        });
     }
 }
 
@@ -146,6 +158,12 @@ impl Template {
         };
         let before = problems.len();
         let mut complain = |byte, message: String| {
+            if problems.len() == before + MOST_PROBLEMS {
+                problems.push(Problem::with(&file, "has more problems; these are the first"));
+            }
+            if problems.len() > before + MOST_PROBLEMS {
+                return;
+            }
             let at = At::of(body, byte);
             problems.push(Problem::at(&file, At { line: at.line + line_offset, ..at }, message));
         };
@@ -197,12 +215,17 @@ fn check_language(tags: &[Tag<'_>], complain: &mut impl FnMut(usize, String)) {
     for tag in tags.iter().filter(|tag| tag.kind == TagKind::Print && tag.is_empty()) {
         complain(tag.inside.start, "`{{ }}` is empty; name what it prints".to_owned());
     }
-    for found in uses(tags) {
+    for (tag, found) in tags.iter().flat_map(|tag| tag.uses().map(move |found| (tag, found))) {
         let Use { at, name, .. } = found;
-        if found.is_filter() && !filters::KNOWN.contains(&name) {
-            complain(at, format!("there is no filter `{name}`; there are {}", filters::KNOWN.join(", ")));
-        } else if found.is_function() && !FUNCTIONS.contains(&name) {
-            complain(at, format!("there is no function `{name}`; there is {}", FUNCTIONS.join(", ")));
+        let wrong = if found.is_filter() {
+            filters::misuse("filter", &filters::KNOWN, name, &tag.arguments(at))
+        } else if found.is_function() {
+            filters::misuse("function", &filters::FUNCTIONS, name, &tag.arguments(at))
+        } else {
+            None
+        };
+        if let Some(wrong) = wrong {
+            complain(at, wrong);
         }
     }
 }
@@ -215,7 +238,7 @@ fn check_blocks(tags: &[Tag<'_>], complain: &mut impl FnMut(usize, String)) {
         match word {
             "if" | "for" => open.push((at, word)),
             // `{% set a = b %}` is complete in itself.
-            "set" | "set_global" if !tag.has_sign("=") => open.push((at, word)),
+            "set" | "set_global" if !tag.assigns() => open.push((at, word)),
             "endif" | "endfor" | "endset" | "endset_global" => match open.pop() {
                 Some((_, opened)) if word.strip_prefix("end") == Some(opened) => {}
                 Some((_, opened)) => {
@@ -235,12 +258,15 @@ fn check_blocks(tags: &[Tag<'_>], complain: &mut impl FnMut(usize, String)) {
 fn check_names(tags: &[Tag<'_>], declared: &Declared, complain: &mut impl FnMut(usize, String)) {
     let made: BTreeSet<&str> = tags.iter().flat_map(Tag::made_names).collect();
     for found in uses(tags).filter(Use::is_variable) {
-        let Use { at, name, field, .. } = found;
+        let Use { at, name, field, deeper, .. } = found;
         if made.contains(name) && !name.starts_with("__") {
             continue;
         }
         if let Some((_, fields)) = SURROUNDINGS.iter().find(|(known, _)| *known == name) {
             match field {
+                Some(field) if fields.contains(&field) && deeper => {
+                    complain(at, format!("`{name}.{field}` is plain text and has no fields"));
+                }
                 Some(field) if fields.contains(&field) => {}
                 None if fields.is_empty() => {}
                 _ if fields.is_empty() => complain(at, format!("`{name}` is plain text and has no fields")),
@@ -324,6 +350,8 @@ mod tests {
             "{% for i in range(end=3) %}{{ i }}{% endfor %}",
             "{%- if primary -%} x {%- endif -%}",
             "{{ log ~ ip }}{{ [1, 2] | length }}",
+            "{% set text | replace(from=\"a\", to=\"b\") %}{{ log }}{% endset %}{{ text }}",
+            "{{ log | default(value=[1, 2] | join(sep=\"=\")) }}",
         ] {
             assert_eq!(problems(body), Vec::<String>::new(), "{body}");
         }
@@ -356,6 +384,21 @@ mod tests {
             ),
             ("{% for a in log %}\n{% endif %}", "t:5:4: `{% endif %}` where `{% endfor %}` is due"),
             ("{% endif %}", "t:4:4: `{% endif %}` closes nothing"),
+            ("x\n{{ loop.index }}", "t:5:4: `loop` is known inside of a {% for %} alone"),
+            (
+                "{{ log | default }}",
+                "t:4:10: filter `default` needs the argument `value`; write default(value=...)",
+            ),
+            (
+                "{{ log | replace(from=\"a\") }}",
+                "t:4:10: filter `replace` needs the argument `to`; write replace(to=...)",
+            ),
+            ("{{ log | upper(all=true) }}", "t:4:10: filter `upper` has no argument `all`"),
+            (
+                "{{ range(end=range()) }}",
+                "t:4:14: function `range` needs the argument `end`; write range(end=...)",
+            ),
+            ("{{ environment.id.x }}", "t:4:4: `environment.id` is plain text and has no fields"),
             ("{{ __print_none(v=ip) }}", "t:4:4: there is no function `__print_none`; there is range"),
             ("{% set __x = ip %}{{ __x }}", "t:4:22: `__x` is not declared in [parameters] of agent.toml"),
             ("{{ ip + }}", "t:4:9: `ip +` is not Tera's syntax"),

@@ -79,8 +79,8 @@ pub enum Error {
     /// The device, file or directory could not be opened or read at all.
     #[error("cannot look for the OVF environment")]
     Unreadable(#[from] sys::Error),
-    /// An ISO 9660 image that breaks its own format, or a device that fails under it.
-    #[error("the ISO 9660 image on {} is damaged or cut short, {reason}; have it made again", path.display())]
+    /// An ISO 9660 image that breaks its own format or our limits, or a device that fails under it.
+    #[error("cannot use the ISO 9660 image on {}: {reason}", path.display())]
     Image {
         /// The drive or file.
         path: PathBuf,
@@ -107,16 +107,18 @@ impl Error {
 
 const NO_MEDIUM: &str = "the drive is empty";
 
-/// Fetches the document from a source that the caller named. Nothing there is an error here, for it was named.
+/// Fetches the document from a source that the caller named. Nothing there is an error here, for it was named. With
+/// `wait`, a `file:` may be a pipe, whose writer is waited for.
 ///
 /// # Errors
 /// The source cannot be read, is broken, or holds no document.
-pub fn fetch(source: &Source) -> Result<Document, Error> {
+pub fn fetch(source: &Source, wait: bool) -> Result<Document, Error> {
     match source {
-        Source::File(path) => Ok(Document {
-            source: source.clone(),
-            bytes: Zeroizing::new(caller::read(path, MAX_DOCUMENT as u64)?),
-        }),
+        Source::File(path) => {
+            let read = if wait { caller::read } else { caller::read_regular };
+            let bytes = Zeroizing::new(read(path, MAX_DOCUMENT as u64)?);
+            Ok(Document { source: source.clone(), bytes })
+        }
         Source::Iso(path) => {
             let missing = |why| Error::Missing(source.clone(), why);
             let device = match sys::device::Device::open_named(path)? {

@@ -120,7 +120,7 @@ impl Running {
     fn start(&mut self, config: Config) {
         let begin = now();
         match self.options.source.clone() {
-            Some(source) => match crate::transport::fetch(&source) {
+            Some(source) => match crate::transport::fetch(&source, false) {
                 Ok(document) => self.configure(&config, Some(document), begin),
                 Err(error) => self.fail(&Box::<Fault>::from(error)),
             },
@@ -352,7 +352,7 @@ impl Running {
     fn said(&mut self) {
         if let Some(path) = &self.options.report {
             let line = protocol::frame(&FromGuest::Report(Box::new(self.reporter.report().clone())));
-            if let Err(error) = caller::write(path, line.trim_ascii_start()) {
+            if let Err(error) = caller::write(path, line.trim_ascii_start(), false) {
                 warn!("{}", chain(&error));
             }
         }

@@ -56,7 +56,7 @@ impl View<'_> {
 
     pub(super) fn print(&self, out: &mut impl Write, received: &Received) -> io::Result<()> {
         let Environment { id, platform, properties, entities, .. } = &received.environment;
-        writeln!(out, "environment  {}", if id.is_empty() { "(no id)" } else { id })?;
+        writeln!(out, "environment  {}", if id.is_empty() { "(no id)".to_owned() } else { escaped(id) })?;
         writeln!(out, "source       {}", received.source)?;
         let platform: Vec<_> = [&platform.kind, &platform.version, &platform.vendor, &platform.locale]
             .into_iter()
@@ -64,11 +64,11 @@ impl View<'_> {
             .cloned()
             .collect();
         if !platform.is_empty() {
-            writeln!(out, "platform     {}", platform.join(", "))?;
+            writeln!(out, "platform     {}", escaped(&platform.join(", ")))?;
         }
         self.table(out, "properties", properties)?;
         for entity in entities {
-            self.table(out, &format!("entity {}", entity.id), &entity.properties)?;
+            self.table(out, &format!("entity {}", escaped(&entity.id)), &entity.properties)?;
         }
         for warning in &received.warnings {
             writeln!(
@@ -82,15 +82,18 @@ impl View<'_> {
 
     fn table(&self, out: &mut impl Write, title: &str, properties: &Properties) -> io::Result<()> {
         writeln!(out, "\n{title}")?;
-        let width = properties.iter().map(|(key, _)| key.chars().count()).max().unwrap_or(0);
-        for (key, value) in properties.iter() {
-            // A value can hold what moves a terminal's cursor; shown are its escapes.
-            let value = self.value(key, value).chars();
-            let value: String = value
-                .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
-                .collect();
+        let rows: Vec<_> =
+            properties.iter().map(|(key, value)| (escaped(key), escaped(self.value(key, value)))).collect();
+        let width = rows.iter().map(|(key, _)| key.chars().count()).max().unwrap_or(0);
+        for (key, value) in rows {
             writeln!(out, "  {key:width$}  {value}")?;
         }
         Ok(())
     }
+}
+
+/// Text in which nothing can move a terminal's cursor.
+fn escaped(text: &str) -> String {
+    let escape = |c: char| if c.is_control() { c.escape_default().collect() } else { vec![c] };
+    text.chars().flat_map(escape).collect()
 }

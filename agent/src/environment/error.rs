@@ -154,6 +154,9 @@ pub enum ErrorKind {
     /// A namespace declaration that Namespaces in XML forbids.
     #[error("the namespace declaration `{0}` is not allowed; remove it")]
     NamespaceDeclaration(String),
+    /// An id with a control character, which no identifier has, and which would reach whatever names the guest by it.
+    #[error("the `id` of `{0}` has a control character; remove it")]
+    ControlInId(&'static str),
     /// A property without a key.
     #[error("a property has no attribute `key`; add one in the namespace `{NAMESPACE}`")]
     MissingKey,

@@ -32,6 +32,10 @@ impl Field {
     /// Takes over the text of this field, or says what is odd about it. The last of several counts.
     pub(super) fn set(self, platform: &mut Platform, text: &str) -> Result<(), String> {
         let text = text.trim_matches([' ', '\t', '\r', '\n']);
+        // It goes into comments of rendered files, and into logs: one line, or nothing.
+        if text.contains(char::is_control) {
+            return Err(format!("`{self:?}` has a control character; ignored"));
+        }
         let again = match self {
             Self::Kind => platform.kind.replace(text.to_owned()).is_some(),
             Self::Version => platform.version.replace(text.to_owned()).is_some(),

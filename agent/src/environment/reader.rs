@@ -164,8 +164,11 @@ impl<'a> Reader<'a> {
             return Fault::at(element.at, ErrorKind::ForeignEnvironment(uri));
         }
         self.note_namespace(element);
-        self.environment.id =
-            attributes::text(&mut self.xml, Namespace::ENVIRONMENT, "id").unwrap_or_default();
+        let id = attributes::text(&mut self.xml, Namespace::ENVIRONMENT, "id").unwrap_or_default();
+        if id.contains(char::is_control) {
+            return Fault::at(element.at, ErrorKind::ControlInId("Environment"));
+        }
+        self.environment.id = id;
         Ok(Place::Environment)
     }
 
@@ -180,6 +183,9 @@ impl<'a> Reader<'a> {
             self.xml.warnings.add(element.at, message);
         }
         let id = id.unwrap_or_default();
+        if id.contains(char::is_control) {
+            return Fault::at(element.at, ErrorKind::ControlInId("Entity"));
+        }
         self.sibling = Some(Owner { at: element.at, id, ..Owner::default() });
         Ok(Place::Entity)
     }

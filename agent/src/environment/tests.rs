@@ -279,10 +279,15 @@ fn the_platform_section_is_read() {
         ..Platform::default()
     };
     let both = "<Kind>a</Kind><Locale>b</Locale>";
-    let cases: [Case<'_, &str, Platform>; 14] = [
+    let cases: [Case<'_, &str, Platform>; 15] = [
         ("", Platform::default(), &[]),
         (both, platform("a", "b", None), &[]),
-        ("<Kind>\r\n a&amp;<![CDATA[<b>\r\n]]>c </Kind><Locale/>", platform("a&<b>\nc", "", None), &[]),
+        ("<Kind>\r\n a&amp;<![CDATA[<b>]]>c \n</Kind><Locale/>", platform("a&<b>c", "", None), &[]),
+        (
+            "<Kind>a\nb</Kind><Locale>b</Locale><Kind>a</Kind>",
+            platform("a", "b", None),
+            &["`Kind` has a control character"],
+        ),
         (
             "<Kind x:more='1'>a<x:y>no</x:y>b</Kind><!-- --><Locale>&#228;</Locale>",
             platform("ab", "ä", None),

@@ -1,7 +1,8 @@
 //! Files that the caller named on the command line: theirs, so not confined to any root.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::root::read_limited;
@@ -17,19 +18,31 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
         .map_err(|source| Error::new("read", path, source))
 }
 
-/// Writes `bytes` to a file, pipe or terminal, created with mode 0600 if it is not there. Never waits for a reader: a
-/// pipe without one is an error.
+/// Reads a whole regular file; anything else could keep its reader waiting.
+///
+/// # Errors
+/// As of [`read`], and where it is not a regular file.
+pub fn read_regular(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let open = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path);
+    open.and_then(|file| match file.metadata()?.is_file() {
+        true => read_limited(file, limit),
+        false => Err(io::Error::other("it is not a regular file")),
+    })
+    .map_err(|source| Error::new("read", path, source))
+}
+
+/// Writes `bytes` to a file, pipe or terminal, created with mode 0600 if it is not there. With `wait`, a pipe's reader
+/// is waited for; without, one that does not read is an error.
 ///
 /// # Errors
 /// It cannot be opened or written.
-pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
+pub fn write(path: &Path, bytes: &[u8], wait: bool) -> Result<()> {
     OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
-        .custom_flags(nix::libc::O_NONBLOCK)
+        .custom_flags(if wait { 0 } else { nix::libc::O_NONBLOCK })
         .open(path)
         .and_then(|mut file| file.write_all(bytes))
         .map_err(|source| Error::new("write", path, source))

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -60,6 +61,8 @@ impl std::fmt::Debug for Current {
 pub struct Staged {
     place: Place,
     staged: OsString,
+    /// Device and inode of what was written.
+    identity: (u64, u64),
     replaces: bool,
     armed: bool,
 }
@@ -192,7 +195,17 @@ impl Place {
         self.path.parent().unwrap_or(Path::new("/"))
     }
 
-    /// Names in the directory that an interrupted pass left behind.
+    /// What tells this place from any other, by whatever path it is reached: the directory, and the name in it.
+    ///
+    /// # Errors
+    /// The directory cannot be looked at.
+    pub fn identity(&self) -> Result<(u64, u64, OsString)> {
+        let (device, inode) =
+            identity(&*self.dir).map_err(|errno| Error::new("look at", self.directory(), errno))?;
+        Ok((device, inode, self.name.clone()))
+    }
+
+    /// Files in the directory that an interrupted pass left behind. Only files: a pass makes nothing else.
     ///
     /// # Errors
     /// The directory cannot be read.
@@ -201,7 +214,12 @@ impl Place {
         let names = reopen(&self.dir)
             .and_then(|dir| Ok(names_in(dir)?))
             .map_err(|source| Error::new("list", parent, source))?;
-        Ok(names.into_iter().filter(|n| n.starts_with(STAGED_PREFIX)).map(|n| parent.join(n)).collect())
+        let is_file = |name: &String| {
+            fstatat(self.dir.as_fd(), name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW)
+                .is_ok_and(|stat| stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits())
+        };
+        let ours = names.into_iter().filter(|name| name.starts_with(STAGED_PREFIX)).filter(is_file);
+        Ok(ours.map(|name| parent.join(name)).collect())
     }
 
     /// Removes the file; that it is gone already is fine.
@@ -228,16 +246,17 @@ impl Place {
         owner: Option<u32>,
         group: Option<u32>,
     ) -> Result<Staged> {
-        let mut staged = OsString::from(format!("{STAGED_PREFIX}{pass}."));
-        staged.push(&self.name);
+        let staged = staged_name(pass, &self.name);
         let replaces = fstatat(self.dir.as_fd(), self.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok();
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = openat(self.dir.as_fd(), staged.as_os_str(), flags, Mode::from_bits_truncate(0o600))
             .map_err(|errno| Error::new("create a file beside", &self.path, errno))?;
         // From here on dropping it removes the file.
-        let this = Staged { place: self, staged, replaces, armed: true };
-        let fail = |action, source: io::Error| Error::new(action, &this.place.path, source);
+        let mut this = Staged { place: self, staged, identity: (0, 0), replaces, armed: true };
+        let path = this.place.path.clone();
+        let fail = |action, source: io::Error| Error::new(action, &path, source);
         let mut file = File::from(fd);
+        this.identity = identity(&file).map_err(|errno| fail("create a file beside", errno.into()))?;
         file.write_all(content).map_err(|source| fail("write a new version of", source))?;
         if owner.is_some() || group.is_some() {
             fchown(file.as_fd(), owner.map(Uid::from_raw), group.map(Gid::from_raw))
@@ -257,9 +276,11 @@ impl Staged {
     /// # Errors
     /// The disk fails, or is full after all.
     pub fn flush(&self) -> Result<()> {
-        let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        // Reopened, because a thousand files held open are more than a process may have. Whoever owns the directory may
+        // have put something else there, a FIFO for example, on which an open would wait.
+        let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         openat(self.place.dir.as_fd(), self.staged.as_os_str(), flags, Mode::empty())
-            .and_then(fsync)
+            .and_then(|fd| if identity(&fd)? == self.identity { fsync(fd) } else { Err(Errno::ESTALE) })
             .map_err(|errno| Error::new("write a new version of", &self.place.path, errno))
     }
 
@@ -324,6 +345,26 @@ impl Committed {
             self.0.armed = false;
         }
     }
+}
+
+/// Device and inode.
+fn identity(fd: impl AsFd) -> nix::Result<(u64, u64)> {
+    fstat(fd).map(|stat| (stat.st_dev, stat.st_ino))
+}
+
+/// The staged name of a file: its own where that fits into the 255 bytes of a name, else its beginning and a number that
+/// tells it from others that begin so.
+fn staged_name(pass: &str, name: &OsStr) -> OsString {
+    let mut staged = OsString::from(format!("{STAGED_PREFIX}{pass}."));
+    if staged.len() + name.len() <= 255 {
+        staged.push(name);
+        return staged;
+    }
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    let beginning: String = name.to_string_lossy().chars().take(40).collect();
+    staged.push(format!("{beginning}.{:016x}", hasher.finish()));
+    staged
 }
 
 // linux/fs.h

@@ -92,7 +92,7 @@ impl Root {
         let path = path.as_ref();
         match self.resolve(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
             Ok(dir) => names_in(dir).map_err(|errno| Error::new("list", path, errno)),
-            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(Vec::new()),
+            Err(Errno::ENOENT) => Ok(Vec::new()),
             Err(errno) => Err(Error::new("list", path, errno)),
         }
     }

@@ -9,11 +9,42 @@ use tera::{Error, Kwargs, State, Tera, TeraResult, Value};
 
 use super::escape::{Refusal, shell_word};
 
+/// A filter or function: its name, the arguments that it needs, and those that it may have.
+pub(super) type Signature = (&'static str, &'static [&'static str], &'static [&'static str]);
+
 /// All filters there are.
-pub(super) const KNOWN: [&str; 13] = [
-    "default", "first", "join", "json", "last", "length", "lower", "replace", "safe", "sh", "split", "trim",
-    "upper",
+pub(super) const KNOWN: [Signature; 13] = [
+    ("default", &["value"], &[]),
+    ("first", &[], &[]),
+    ("join", &[], &["sep"]),
+    ("json", &[], &[]),
+    ("last", &[], &[]),
+    ("length", &[], &[]),
+    ("lower", &[], &[]),
+    ("replace", &["from", "to"], &[]),
+    ("safe", &[], &[]),
+    ("sh", &[], &[]),
+    ("split", &["by"], &[]),
+    ("trim", &[], &[]),
+    ("upper", &[], &[]),
 ];
+
+/// All functions there are; `throw` would put a value into an error text.
+pub(super) const FUNCTIONS: [Signature; 1] = [("range", &["end"], &["start", "step_by"])];
+
+/// What is wrong with a call of `name` with these arguments, if anything is.
+pub(super) fn misuse(kind: &str, known: &[Signature], name: &str, given: &[&str]) -> Option<String> {
+    let Some((_, needed, optional)) = known.iter().find(|(known, ..)| *known == name) else {
+        let names: Vec<_> = known.iter().map(|(name, ..)| *name).collect();
+        let verb = if names.len() == 1 { "is" } else { "are" };
+        return Some(format!("there is no {kind} `{name}`; there {verb} {}", names.join(", ")));
+    };
+    if let Some(missing) = needed.iter().find(|argument| !given.contains(argument)) {
+        return Some(format!("{kind} `{name}` needs the argument `{missing}`; write {name}({missing}=...)"));
+    }
+    let odd = given.iter().find(|argument| !needed.contains(argument) && !optional.contains(argument))?;
+    Some(format!("{kind} `{name}` has no argument `{odd}`"))
+}
 
 /// Adds our own to the engine.
 pub(super) fn register(engine: &mut Tera) {

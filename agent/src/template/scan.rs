@@ -43,9 +43,9 @@ enum WordKind {
 }
 
 /// Words that are no names of anything.
-const KEYWORDS: [&str; 17] = [
-    "and", "or", "not", "is", "in", "if", "else", "elif", "for", "true", "True", "false", "False", "none",
-    "None", "null", "loop",
+const KEYWORDS: [&str; 16] = [
+    "and", "or", "not", "is", "in", "if", "else", "for", "true", "True", "false", "False", "none", "None",
+    "null", "loop",
 ];
 
 /// A name as it is used in an expression.
@@ -55,6 +55,8 @@ pub(super) struct Use<'a> {
     pub(super) name: &'a str,
     /// For a variable: the field that is read of it, if one is.
     pub(super) field: Option<&'a str>,
+    /// Whether a field of that field is read.
+    pub(super) deeper: bool,
     role: Role,
 }
 
@@ -91,9 +93,35 @@ impl<'a> Tag<'a> {
         self.words.is_empty()
     }
 
-    /// Whether this sign stands in it.
-    pub(super) fn has_sign(&self, sign: &str) -> bool {
-        self.words.iter().any(|word| word.kind == WordKind::Sign && word.text == sign)
+    /// Whether it is `set NAME = ...`, which is complete in itself, and not the beginning of a block.
+    pub(super) fn assigns(&self) -> bool {
+        self.words.get(2).is_some_and(|word| word.text == "=")
+    }
+
+    /// The names of the arguments in the brackets behind the word at byte `at`; none where there are no brackets.
+    pub(super) fn arguments(&self, at: usize) -> Vec<&'a str> {
+        let behind = self.words.iter().skip_while(|word| word.at <= at);
+        let mut depth = 0;
+        let mut names = Vec::new();
+        let mut before: Option<&Word<'a>> = None;
+        for (index, word) in behind.enumerate() {
+            match word.text {
+                "(" | "[" | "{" if word.kind == WordKind::Sign => depth += 1,
+                ")" | "]" | "}" if word.kind == WordKind::Sign => depth -= 1,
+                "=" if depth == 1 => names.extend(before.map(|name| name.text)),
+                _ => {}
+            }
+            if depth == 0 || index == 0 && word.text != "(" {
+                break;
+            }
+            before = Some(word);
+        }
+        names
+    }
+
+    /// Where a name stands in it, whatever part it plays.
+    pub(super) fn position(&self, name: &str) -> Option<usize> {
+        self.words.iter().find(|word| word.kind == WordKind::Name && word.text == name).map(|word| word.at)
     }
 
     /// Every name that stands in the tag, with the part it plays.
@@ -121,7 +149,8 @@ impl<'a> Tag<'a> {
             };
             let dotted = sign_after(".") || sign_after("?.");
             let field = dotted.then(|| after(2).map_or("", |word| word.text));
-            Some(Use { at, name, field, role })
+            let deeper = dotted && after(3).is_some_and(|w| matches!(w.text, "." | "?."));
+            Some(Use { at, name, field, deeper, role })
         })
     }
 
@@ -280,6 +309,13 @@ impl Body {
         self.rewritten.push_str(text);
         self.insertions.push((self.rewritten.len(), insertion.len()));
         self.rewritten.push_str(insertion);
+    }
+
+    /// Where a name first stands in the template file.
+    pub(super) fn find(&self, name: &str) -> Option<At> {
+        let byte = tags(&self.original).ok()?.iter().find_map(|tag| tag.position(name))?;
+        let at = At::of(&self.original, byte);
+        Some(At { line: at.line + self.line_offset, ..at })
     }
 
     /// The position in the template file of a byte of the rewritten text, and the tag that it is in, as it is written.

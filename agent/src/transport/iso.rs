@@ -61,8 +61,13 @@ pub fn read(device: &Device, path: &Path) -> Result<Content, Error> {
             .map_err(IsoError::from)
             .and_then(|mut tree| find(&mut tree));
         match outcome {
-            Ok(Some(bytes)) => return Ok(Content::Document(bytes)),
-            Ok(None) => {}
+            Ok(Found::Document(bytes)) => return Ok(Content::Document(bytes)),
+            // Plainer trees show a link or a device as an empty file.
+            Ok(Found::NoFile) => {
+                let reason = "ovf-env.xml in it is not a regular file".to_owned();
+                return Err(Error::Image { path: path.to_path_buf(), reason });
+            }
+            Ok(Found::Nothing) => {}
             Err(error) => broken = broken.or(Some(error)),
         }
     }
@@ -71,22 +76,42 @@ pub fn read(device: &Device, path: &Path) -> Result<Content, Error> {
 
 type Tree<'a> = IsoFs<Blocks<'a>>;
 
-fn find(tree: &mut Tree<'_>) -> Result<Option<Zeroizing<Vec<u8>>>, IsoError<io::Error>> {
-    let root = tree.root();
-    let mut cursor = DirCursor::START;
-    for _ in 0..RECORD_LIMIT {
-        let Some(entry) = tree.readdir(root, cursor)? else { return Ok(None) };
-        cursor = entry.next_cursor();
-        if entry.file_type().is_file() && is_document(entry.name().as_bytes()) {
-            return read_file(tree, entry.node(), entry.metadata().len()).map(Some);
-        }
-    }
-    Err(IsoError::new(ErrorKind::LimitExceeded, "the root directory has more than 10000 records"))
+/// What one tree has under the document's name.
+enum Found {
+    Document(Zeroizing<Vec<u8>>),
+    NoFile,
+    Nothing,
 }
 
-fn read_file(tree: &mut Tree<'_>, node: NodeId, len: u64) -> Result<Zeroizing<Vec<u8>>, IsoError<io::Error>> {
+fn find(tree: &mut Tree<'_>) -> Result<Found, IsoError<io::Error>> {
+    let root = tree.root();
+    let mut cursor = DirCursor::START;
+    let mut similar = None;
+    for _ in 0..RECORD_LIMIT {
+        let Some(entry) = tree.readdir(root, cursor)? else {
+            return similar.map_or(Ok(Found::Nothing), |(node, len)| read_file(tree, node, len));
+        };
+        cursor = entry.next_cursor();
+        let name = entry.name().as_bytes();
+        if !is_document(name) || entry.file_type().is_dir() {
+            continue;
+        }
+        if !entry.file_type().is_file() {
+            return Ok(Found::NoFile);
+        }
+        let file = (entry.node(), entry.metadata().len());
+        // The name as DSP0243 spells it wins; else the first that is like it.
+        if name == DOCUMENT.as_bytes() {
+            return read_file(tree, file.0, file.1);
+        }
+        similar = similar.or(Some(file));
+    }
+    Err(IsoError::new(ErrorKind::LimitExceeded, "its root directory has more than 10000 records"))
+}
+
+fn read_file(tree: &mut Tree<'_>, node: NodeId, len: u64) -> Result<Found, IsoError<io::Error>> {
     if len > MAX_DOCUMENT as u64 {
-        return Err(IsoError::new(ErrorKind::FileTooLarge, "ovf-env.xml is larger than 16 MiB"));
+        return Err(IsoError::new(ErrorKind::FileTooLarge, "ovf-env.xml in it is larger than 16 MiB"));
     }
     tree.open(node, OpenMode::Read)?;
     let mut bytes = Zeroizing::new(vec![0; len as usize]);
@@ -97,7 +122,7 @@ fn read_file(tree: &mut Tree<'_>, node: NodeId, len: u64) -> Result<Zeroizing<Ve
             count => filled += count,
         }
     }
-    Ok(bytes)
+    Ok(Found::Document(bytes))
 }
 
 /// Whether a directory entry is the document. Writers that know no lower case and no `-` make `OVF_ENV.XML;1` of it,
@@ -112,15 +137,16 @@ fn is_document(name: &[u8]) -> bool {
     name.replace('_', "-").eq_ignore_ascii_case(DOCUMENT)
 }
 
-/// One sentence on what is wrong: the library's fixed message, and the device's own error where there is one.
+/// One sentence on what is wrong: the library's fixed message, the device's own error where there is one, and what to do.
 fn reason(error: &IsoError<io::Error>) -> String {
     let what = match hadris_iso::Detail::of(error) {
         Some(detail) => detail.to_string(),
         None => error.message().to_owned(),
     };
-    match error.device_error() {
-        Some(device) => format!("{what}: {device}"),
-        None => what,
+    match (error.device_error(), error.kind()) {
+        (Some(device), _) => format!("{what}: {device}"),
+        (None, ErrorKind::FileTooLarge | ErrorKind::LimitExceeded) => what,
+        (None, _) => format!("{what}; it is damaged or cut short, have it made again"),
     }
 }
 

@@ -29,6 +29,20 @@ fn s(text: &str) -> String {
 }
 
 #[test]
+fn an_id_with_a_control_character() {
+    check(
+        &format!("¦<Environment xmlns='{NAMESPACE}' xmlns:e='{NAMESPACE}' e:id='a&#10;b'/>"),
+        &ControlInId("Environment"),
+    );
+    check(
+        &format!(
+            "<Environment xmlns='{NAMESPACE}' xmlns:e='{NAMESPACE}'>¦<Entity e:id='a&#x9b;b'/></Environment>"
+        ),
+        &ControlInId("Entity"),
+    );
+}
+
+#[test]
 fn in_a_property() {
     let cases = [
         ("\n<Property oe:key='a' oe:value=\"x s3cr3t¦<y\"/>", LessThanInValue(s("oe:value"))),
