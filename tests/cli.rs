@@ -220,6 +220,9 @@ fn facts_go_out_and_come_in_again() {
     let facts = machine.path("facts.json").display().to_string();
     let judged = agent(&["detect", "--facts", &facts]).output().expect("runs");
     assert_eq!(text(&judged.stdout), "qemu\n");
+    fs::write(&facts, answer.to_string()).expect("write");
+    let judged = agent(&["detect", "--facts", &facts]).output().expect("runs");
+    assert_eq!(text(&judged.stdout), "qemu\n", "and the whole answer, as it was printed");
 }
 
 #[test]
@@ -247,6 +250,31 @@ fn a_reader_that_leaves_is_no_error() {
     let mut error = String::new();
     child.stderr.take().expect("piped").read_to_string(&mut error).expect("read");
     assert_eq!((child.wait().expect("waited").code(), error.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_report_that_cannot_be_written_hides_no_failure() {
+    let broken = Machine::new("[nonsense]\n");
+    let output = broken.run(&["apply", "--report", "/nonexistent/report"]);
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{error}");
+    assert!(error.contains("nonsense") && error.contains("/nonexistent/report"), "{error}");
+    let machine = Machine::new("");
+    let output = machine.run(&["apply", "--report", "/nonexistent/report"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+}
+
+#[test]
+fn run_does_not_wait_for_a_pipe() {
+    let machine = Machine::new("");
+    let pipe = machine.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    fs::rename(machine.path("env.xml"), machine.path("elsewhere")).expect("renamed");
+    fs::rename(&pipe, machine.path("env.xml")).expect("renamed");
+    let mut running = Running::start(&machine);
+    let failed = running.until("failed").pop().expect("a report");
+    assert_eq!(failed["failure"]["stage"], "transport");
+    assert_eq!(running.stop().0, Some(0));
 }
 
 #[test]

@@ -470,6 +470,21 @@ mod tests {
     }
 
     #[test]
+    fn what_somebody_put_in_the_staged_files_place_is_not_waited_for() {
+        let (dir, root) = scratch();
+        let staged =
+            root.place("/etc/db/f").and_then(|p| p.stage("7", b"new", 0o640, None, None)).expect("staged");
+        staged.flush().expect("flushed");
+        let path = dir.path().join(format!("etc/db/{STAGED_PREFIX}7.f"));
+        fs::rename(&path, dir.path().join("etc/db/ours")).expect("renamed");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+        staged.flush().expect_err("a FIFO without a reader");
+        fs::remove_file(&path).expect("removed");
+        fs::write(&path, "theirs").expect("write");
+        staged.flush().expect_err("another file");
+    }
+
+    #[test]
     fn a_change_is_undone_or_finished() {
         for (old, undo) in [(Some("old"), true), (Some("old"), false), (None, true), (None, false)] {
             let (dir, root) = scratch();
