@@ -5,13 +5,13 @@
 
 #![forbid(unsafe_code)]
 
+mod compare;
 mod fault;
 mod finder;
 mod link;
 pub mod run;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tracing::{debug, info, warn};
 
@@ -20,19 +20,16 @@ use crate::config::{Absent, Config};
 use crate::detect::{Facts, Verdict};
 use crate::environment::{self, Environment, Platform};
 use crate::parameters::Value;
-use crate::plan::{Ids, Plan};
+use crate::plan::Plan;
 use crate::protocol;
 use crate::report::{Part, Report, Stage, Took};
 use crate::state::State;
-use crate::sys::{self, Root, clock, process};
+use crate::sys::{Root, clock, process};
 use crate::template::{Rendered, Surroundings};
 use crate::transport::{self, Document, Source};
 
 pub use fault::{Exit, Fault, Result, chain};
 pub use finder::{Finder, Step};
-
-/// The largest target file that is compared with its new version.
-const TARGET_LIMIT: u64 = 64 * 1024 * 1024;
 
 /// The machine that a pass works on: its file tree, and what it was found to be.
 #[derive(Debug)]
@@ -143,7 +140,7 @@ impl Machine {
         }
         let rendered = self.render(config, received.as_ref())?;
         let begin = clock::now();
-        let plan = compare(&self.root, &config.state, rendered)?;
+        let plan = compare::compare(&self.root, &config.state, rendered)?;
         self.took.template += micros_since(begin);
         Ok(Prepared { plan, memory, next })
     }
@@ -266,75 +263,6 @@ pub struct Applied {
     pub changed: Vec<PathBuf>,
     /// The digest of the document that is applied now.
     pub environment: Option<String>,
-}
-
-/// Reads what is where the files should go. Under a root that stands for another machine nobody's number is known, so
-/// owners are shown and not compared.
-fn compare(root: &Root, state: &Path, rendered: Vec<Rendered>) -> Result<Plan> {
-    let fail = |error: &(dyn std::error::Error + 'static)| {
-        Fault::new(Part::Apply, "ApplyFailed", Exit::Failed, error)
-    };
-    let accounts = root.is_system().then(|| sys::accounts::Accounts::read(root)).transpose();
-    let accounts = accounts.map_err(|error| fail(&error))?;
-    let mut files = Vec::new();
-    let mut places = sys::place::Places::new(root);
-    let mut taken = BTreeMap::new();
-    let (mut leftovers, mut looked_at) = (Vec::new(), BTreeSet::new());
-    for file in rendered {
-        let ids = match &accounts {
-            None => Ids::default(),
-            Some(accounts) => ids(accounts, &file).map_err(|error| fail(&error))?,
-        };
-        let target = |what| fail(&apply::Error::Target { template: file.template.clone(), what });
-        let place = places.place(&file.path).map_err(target)?;
-        if let Some(other) = taken.insert(place.identity().map_err(target)?, file.template.clone()) {
-            return Err(fail(&SameFile { template: file.template.clone(), other }));
-        }
-        let current = place.current(TARGET_LIMIT).map_err(target)?;
-        if looked_at.insert(place.directory().to_path_buf()) {
-            leftovers.extend(place.leftovers().map_err(target)?);
-        }
-        files.push((file, ids, current));
-    }
-    // Where nothing was ever applied there is no state directory, and nothing in it.
-    if root.exists(state) {
-        let own = places.place(state.join("state")).and_then(|place| place.leftovers());
-        leftovers.extend(own.map_err(|error| Fault::outside(&error))?);
-    }
-    Ok(Plan::new(files, leftovers))
-}
-
-/// Two templates write one file, by different paths.
-#[derive(Debug, thiserror::Error)]
-#[error("{template}: writes the same file as {other}, by another path; one file has one template")]
-struct SameFile {
-    template: String,
-    other: String,
-}
-
-/// The account that a template names is not there.
-#[derive(Debug, thiserror::Error)]
-#[error("{template}: there is no {kind} `{name}`; add it to the image, or change the template")]
-struct NoAccount {
-    template: String,
-    kind: &'static str,
-    name: String,
-}
-
-/// Owner and group as numbers. What a template does not name is the agent's own.
-fn ids(accounts: &sys::accounts::Accounts, file: &Rendered) -> std::result::Result<Ids, NoAccount> {
-    let number = |kind, name: &Option<String>, find: &dyn Fn(&str) -> Option<u32>| match name {
-        None => Ok(None),
-        Some(name) => find(name).map(Some).ok_or_else(|| NoAccount {
-            template: file.template.clone(),
-            kind,
-            name: name.clone(),
-        }),
-    };
-    Ok(Ids {
-        owner: number("user", &file.owner, &|name| accounts.user(name))?.or(Some(process::euid())),
-        group: number("group", &file.group, &|name| accounts.group(name))?.or(Some(process::egid())),
-    })
 }
 
 /// A report about `machine` in which nothing has happened yet.

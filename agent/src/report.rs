@@ -121,7 +121,7 @@ pub struct Report {
     pub boot: String,
     /// This process of the agent: another one, another agent.
     pub session: String,
-    /// Counts the changes of this session, from 1.
+    /// Counts the changes that this process has reported, from 1.
     pub seq: u64,
     /// The Environment's id; empty where there is none.
     pub id: String,
@@ -210,7 +210,7 @@ impl Reporter {
         news
     }
 
-    /// The host has seen report `seq` of this session.
+    /// The host has seen report `seq` of the process that `boot` and `session` name.
     pub fn acknowledged(&mut self, boot: &str, session: &str, seq: u64) {
         let Report { boot: ours, session: this, seq: current, .. } = &self.report;
         if (boot, session, seq) == (ours, this, *current) {
