@@ -195,8 +195,8 @@ impl Machine {
             }
             changed = apply::apply(&self.root, plan, next.as_ref(), &config.state)
                 .map_err(|error| {
-                    let exit =
-                        if matches!(error, apply::Error::Busy(_)) { Exit::TryAgain } else { Exit::Failed };
+                    let again = matches!(error, apply::Error::Busy(_) | apply::Error::Overtaken { .. });
+                    let exit = if again { Exit::TryAgain } else { Exit::Failed };
                     Fault::new(Part::Apply, "ApplyFailed", exit, &error)
                 })?
                 .changed;

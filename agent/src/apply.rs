@@ -17,12 +17,21 @@ use crate::state::State;
 use crate::sys::place::{Committed, Places, Staged};
 use crate::sys::{self, Root, process};
 
+/// The largest target file that is compared with its new version.
+pub const TARGET_LIMIT: u64 = 64 * 1024 * 1024;
+
 /// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another pass is under way.
     #[error("another ovf-agent is applying; try again when it is done")]
     Busy(#[source] sys::Error),
+    /// Somebody changed a file after the plan was made.
+    #[error("{} was changed while the plan for it was made; try again", path.display())]
+    Overtaken {
+        /// The first such file.
+        path: PathBuf,
+    },
     /// A file could not be staged, renamed or recorded.
     #[error("nothing was changed: {template}: {what}{}", remedy(what))]
     Target {
@@ -76,6 +85,9 @@ pub fn apply(root: &Root, plan: &Plan, state: Option<&State>, directory: &Path) 
     let pass = process::random_id();
     let mut places = Places::new(root);
     // Dropping what is staged removes it: an error here leaves nothing behind.
+    for change in &plan.changes {
+        up_to_date(&mut places, change)?;
+    }
     let mut staged =
         plan.changed().map(|change| stage(&mut places, change, &pass)).collect::<Result<Vec<_>, _>>()?;
     if let Some(state) = state {
@@ -92,13 +104,30 @@ pub fn apply(root: &Root, plan: &Plan, state: Option<&State>, directory: &Path) 
     }
 }
 
+/// A plan is made without the lock, which a pass that changes nothing need not take; so what it was made from is looked
+/// at once more.
+fn up_to_date(places: &mut Places<'_>, change: &Change) -> Result<(), Error> {
+    let path = &change.rendered.path;
+    let current = places.place(path).and_then(|place| place.current(TARGET_LIMIT));
+    match current.map_err(|what| change.failed(what))? == change.current {
+        true => Ok(()),
+        false => Err(Error::Overtaken { path: path.clone() }),
+    }
+}
+
 fn stage(places: &mut Places<'_>, change: &Change, pass: &str) -> Result<Staged, Error> {
     let rendered = &change.rendered;
     let content = rendered.content.as_bytes();
     places
         .place(&rendered.path)
         .and_then(|place| place.stage(pass, content, rendered.mode, change.ids.owner, change.ids.group))
-        .map_err(|what| Error::Target { template: rendered.template.clone(), what })
+        .map_err(|what| change.failed(what))
+}
+
+impl Change {
+    fn failed(&self, what: sys::Error) -> Error {
+        Error::Target { template: self.rendered.template.clone(), what }
+    }
 }
 
 fn commit(staged: Vec<Staged>, done: &mut Vec<Committed>) -> sys::Result<()> {
@@ -134,4 +163,90 @@ fn remedy(error: &sys::Error) -> String {
 
 fn list(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "a test makes the machine that the agent finds")]
+
+    use super::{Error, Outcome, apply};
+    use crate::plan::{Ids, Plan};
+    use crate::state::State;
+    use crate::sys::Root;
+    use crate::template::{Rendered, Shown};
+    use std::fs;
+    use std::path::Path;
+    use zeroize::Zeroizing;
+
+    const STATE: &str = "/var/lib/ovf-agent";
+
+    fn rendered(path: &str, content: &str) -> Rendered {
+        Rendered {
+            template: "templates/t.tera".to_owned(),
+            path: path.into(),
+            mode: 0o644,
+            owner: None,
+            group: None,
+            content: Zeroizing::new(content.to_owned()),
+            shown: Shown::Content,
+        }
+    }
+
+    /// A machine with `/etc/a` and `/etc/b`, and the plan that makes both `new`.
+    fn machine() -> (tempfile::TempDir, Root, Plan) {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        fs::create_dir(dir.path().join("etc")).expect("mkdir");
+        let root = Root::open(dir.path()).expect("a directory");
+        let files = ["/etc/a", "/etc/b"].map(|path| {
+            fs::write(dir.path().join(&path[1..]), "old").expect("write");
+            let current = root.place(path).and_then(|place| place.current(100)).expect("readable");
+            (rendered(path, "new"), Ids::default(), current)
+        });
+        let plan = Plan::new(files.into(), Vec::new());
+        (dir, root, plan)
+    }
+
+    fn contents(dir: &Path) -> [String; 2] {
+        ["a", "b"].map(|name| fs::read_to_string(dir.join("etc").join(name)).expect("there"))
+    }
+
+    fn run(root: &Root, plan: &Plan) -> Result<Outcome, Error> {
+        apply(root, plan, Some(&State::default().with_generation(1)), Path::new(STATE))
+    }
+
+    #[test]
+    fn a_plan_is_applied_and_recorded() {
+        let (dir, root, plan) = machine();
+        assert_eq!(run(&root, &plan).expect("applied").changed.len(), 2);
+        assert_eq!(contents(dir.path()), ["new", "new"]);
+        assert_eq!(State::load(&root, Path::new(STATE)).0.generation, 1);
+        assert_eq!(fs::read_dir(dir.path().join("etc")).expect("listed").count(), 2, "nothing is left over");
+    }
+
+    #[test]
+    fn a_plan_that_was_overtaken_changes_nothing() {
+        let (dir, root, plan) = machine();
+        fs::write(dir.path().join("etc/b"), "theirs").expect("write");
+        let error = run(&root, &plan).expect_err("overtaken");
+        assert!(matches!(&error, Error::Overtaken { path } if path == Path::new("/etc/b")), "{error:?}");
+        assert_eq!(contents(dir.path()), ["old", "theirs"]);
+    }
+
+    #[test]
+    fn what_was_renamed_is_taken_back() {
+        let (dir, root, _) = machine();
+        let staged = ["/etc/a", "/etc/c"].map(|path| {
+            root.place(path).and_then(|place| place.stage("1", b"new", 0o644, None, None)).expect("staged")
+        });
+        // The second was not there when it was staged, and is when it is to be renamed.
+        fs::write(dir.path().join("etc/c"), "theirs").expect("write");
+        let mut done = Vec::new();
+        let what = super::commit(staged.into(), &mut done).expect_err("in the way");
+        assert_eq!(contents(dir.path()), ["new", "old"], "the first is in place already");
+        let error = super::take_back(done, what);
+        assert!(matches!(error, Error::Untouched { .. }), "{error:?}");
+        assert_eq!(contents(dir.path()), ["old", "old"]);
+        assert_eq!(fs::read(dir.path().join("etc/c")).expect("there"), b"theirs");
+        assert_eq!(fs::read_dir(dir.path().join("etc")).expect("listed").count(), 3, "nothing is left over");
+    }
 }

@@ -9,16 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::{Exit, Fault, Result};
-use crate::apply;
+use crate::apply::{self, TARGET_LIMIT};
 use crate::plan::{Ids, Plan};
 use crate::report::Part;
 use crate::sys::accounts::Accounts;
 use crate::sys::place::Places;
 use crate::sys::{Root, process};
 use crate::template::Rendered;
-
-/// The largest target file that is compared with its new version.
-const TARGET_LIMIT: u64 = 64 * 1024 * 1024;
 
 /// Reads what is where the files should go. Under a root that stands for another machine nobody's number is known, so
 /// owners are shown and not compared.
