@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use ovf_agent::detect::Facts;
 use ovf_agent::environment::ErrorKind::{
     self, Ampersand, ForeignProperty, LessThanInValue, MismatchedEnd, TextOutsideRoot, UnclosedMarkup,
     UnclosedTag,
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
             published_documents,
         ),
         trial("the-white-papers-database-gets-its-values", "examples", white_paper),
+        trial("machines-that-others-described-are-told-apart", "corpus/detect", described_machines),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
 }
@@ -78,6 +80,31 @@ fn white_paper(examples: PathBuf) -> Result<(), Failed> {
             .output()?;
         assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), want, "{parameter}: {output:?}");
     }
+    Ok(())
+}
+
+/// Machines whose wanted word our rules do not give, and why.
+const OTHERWISE: [(&str, &str); 0] = [];
+
+/// Facts in the words of `detect --facts`, each with one wanted word: the container's, or else the hypervisor's.
+fn described_machines(directory: PathBuf) -> Result<(), Failed> {
+    let machines: Vec<serde_json::Value> =
+        serde_json::from_slice(&fs::read(directory.join("fixtures.json"))?)?;
+    assert!(!machines.is_empty(), "there are no machines in {}", directory.display());
+    let mut wrong = Vec::new();
+    for machine in &machines {
+        let (name, want) = (machine["name"].as_str(), machine["want"].as_str());
+        let (name, want) = (name.expect("a name"), want.expect("a wanted word"));
+        let facts: Facts = serde_json::from_value(machine["facts"].clone())
+            .map_err(|error| format!("{name}: these are no facts: {error}"))?;
+        let verdict = facts.verdict();
+        let got = verdict.container.unwrap_or(verdict.vm);
+        let known = OTHERWISE.iter().any(|(other, _)| *other == name);
+        if known == (got == want) {
+            wrong.push(format!("{name}: {got} instead of {want}, decided by {}", verdict.decided_by));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), machines.len(), wrong.join("\n"));
     Ok(())
 }
 

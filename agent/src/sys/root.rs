@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
 
 use nix::dir::Dir;
@@ -75,6 +76,16 @@ impl Root {
             Err(errno) => return Err(Error::new("read", path, errno)),
         };
         read_limited(File::from(fd), limit).map(Some).map_err(|source| Error::new("read", path, source))
+    }
+
+    /// At most `length` bytes of a file from `offset` on, in one read; `None` where they cannot be had. For clues in files
+    /// that are long to make up in full (`/proc/cpuinfo`), or that are addressed (`/dev/cpu/0/msr`).
+    pub fn read_at(&self, path: impl AsRef<Path>, offset: u64, length: usize) -> Option<Vec<u8>> {
+        let fd = self.resolve(path.as_ref(), OFlag::O_RDONLY | OFlag::O_NONBLOCK).ok()?;
+        let mut bytes = vec![0; length];
+        let read = File::from(fd).read_at(&mut bytes, offset).ok()?;
+        bytes.truncate(read);
+        Some(bytes)
     }
 
     /// The contents of a small text file, such as those of `/proc` and `/sys`, without the blanks around them.
@@ -231,6 +242,8 @@ mod tests {
         assert!(root.read("/etc/../../secret", 100).is_err(), "`..` in a path is refused");
         assert_eq!(root.read("/etc/none", 100).expect("absent is no error"), None);
         assert!(root.read("/secret", 3).is_err(), "the limit holds");
+        assert_eq!(root.read_at("/etc/up", 2, 3).as_deref(), Some(b"sid".as_slice()), "a part of it");
+        assert_eq!(root.read_at("/none", 0, 3), None);
         assert_eq!(root.list("/etc").expect("a directory"), ["abs", "far", "up"]);
         assert!(root.list("/none").expect("absent is empty").is_empty());
     }
