@@ -47,12 +47,15 @@ impl Machine {
     pub fn new(root: Root) -> Self {
         let begin = clock::now();
         let verdict = Facts::read(&root).verdict();
+        let Verdict { vm, container, platform, confidential, decided_by } = &verdict;
         info!(
             stage = "detect",
-            hypervisor = verdict.vm,
-            decided_by = verdict.decided_by,
-            "detected {}",
-            verdict.vm
+            hypervisor = vm,
+            container,
+            platform,
+            confidential,
+            decided_by,
+            "detected {vm}"
         );
         let took = Took { detect: micros_since(begin), ..Took::default() };
         Self { root, verdict, took }
