@@ -111,6 +111,37 @@ impl Machine {
         Memory { state, damaged: trouble.is_some() }
     }
 
+    /// One whole pass, as far as it comes, put into `report` as it goes: a failure leaves there what is applied, and
+    /// which document it happened with. Its gates are the business of [`run`].
+    ///
+    /// # Errors
+    /// The first part that fails; one that `document` brings along included.
+    pub fn pass(
+        &mut self,
+        config: &Config,
+        document: impl FnOnce(&mut Self) -> Result<Option<Document>>,
+        report: &mut Report,
+    ) -> Result<()> {
+        let memory = self.remember(config);
+        report.generation = memory.state.generation;
+        report.environment.clone_from(&memory.state.environment);
+        let document = document(self)?;
+        if let Some(document) = &document {
+            report.source = document.source.to_string();
+        }
+        let received = document.map(|document| self.environment(&document)).transpose()?;
+        if let Some(received) = &received {
+            report.id.clone_from(&received.environment.id);
+            report.warnings = received.warnings.len();
+        }
+        let prepared = self.prepare(config, memory, received)?;
+        let applied = self.apply(config, &prepared)?;
+        report.generation = applied.generation;
+        report.environment = applied.environment;
+        report.changed = applied.changed.iter().map(|path| path.display().to_string()).collect();
+        Ok(())
+    }
+
     /// Decides what should be and compares it with what is. Changes nothing.
     ///
     /// # Errors
@@ -179,7 +210,7 @@ impl Machine {
     ///
     /// # Errors
     /// Something could not be written; unless the message says otherwise, nothing was changed.
-    pub fn apply(&mut self, config: &Config, prepared: &Prepared) -> Result<Applied> {
+    fn apply(&mut self, config: &Config, prepared: &Prepared) -> Result<Applied> {
         let begin = clock::now();
         let Prepared { plan, memory: Memory { state, damaged }, next } = prepared;
         let mut generation = state.generation;
@@ -188,7 +219,8 @@ impl Machine {
         let advances = plan.changed().next().is_some() || generation == 0 && !plan.changes.is_empty();
         if advances || !plan.is_empty() {
             generation = generation.saturating_add(u64::from(advances));
-            let next = advances.then(|| next.with_generation(generation));
+            let next = next.with_generation(generation);
+            let next = Some(&next).filter(|next| *damaged || *next != state);
             if *damaged && let Err(error) = State::set_aside(&self.root, &config.state) {
                 warn!(
                     stage = "apply",
@@ -196,7 +228,7 @@ impl Machine {
                     chain(&error)
                 );
             }
-            changed = apply::apply(&self.root, plan, next.as_ref(), &config.state)
+            changed = apply::apply(&self.root, plan, next, &config.state)
                 .map_err(|error| {
                     let again = matches!(error, apply::Error::Busy(_) | apply::Error::Overtaken { .. });
                     let exit = if again { Exit::TryAgain } else { Exit::Failed };
@@ -257,15 +289,11 @@ pub struct Prepared {
     next: State,
 }
 
-/// What a pass did.
-#[derive(Debug)]
-pub struct Applied {
-    /// The generation after it.
-    pub generation: u64,
-    /// Files that were written.
-    pub changed: Vec<PathBuf>,
-    /// The digest of the document that is applied now.
-    pub environment: Option<String>,
+/// What applying a plan did.
+struct Applied {
+    generation: u64,
+    changed: Vec<PathBuf>,
+    environment: Option<String>,
 }
 
 /// A report about `machine` in which nothing has happened yet.
@@ -294,31 +322,6 @@ pub fn new_report(machine: &Machine) -> Report {
         uptime_ms: clock::now().as_millis() as u64,
         took_us: machine.took,
     }
-}
-
-/// Puts the document's part into a report.
-pub fn report_received(report: &mut Report, received: &Received) {
-    report.id.clone_from(&received.environment.id);
-    report.warnings = received.warnings.len();
-}
-
-/// Puts what is applied before this pass into a report: a pass that fails leaves it so.
-pub fn report_memory(report: &mut Report, memory: &Memory) {
-    report.generation = memory.state.generation;
-    report.environment.clone_from(&memory.state.environment);
-}
-
-/// Puts where a document came from into a report: also of one that is refused, so that the platform knows which.
-pub fn report_source(report: &mut Report, document: &Document) {
-    report.source = document.source.to_string();
-}
-
-/// Puts a pass that ended into a report.
-pub fn report_applied(report: &mut Report, applied: &Applied) {
-    report.generation = applied.generation;
-    report.environment.clone_from(&applied.environment);
-    report.changed = applied.changed.iter().map(|path| path.display().to_string()).collect();
-    report.failure = None;
 }
 
 fn micros_since(begin: clock::Moment) -> u64 {

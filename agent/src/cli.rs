@@ -24,7 +24,7 @@ use crate::config::{self, Config};
 use crate::detect::Facts;
 use crate::log;
 use crate::problem::{Problem, Problems};
-use crate::protocol::{self, FromGuest};
+use crate::protocol;
 use crate::ready::Gates;
 use crate::report::{Report, Stage};
 use crate::sys::{self, Root, caller};
@@ -200,14 +200,13 @@ impl Common {
             report.stage = Stage::Failed;
             report.failure = Some(fault.for_report());
         }
-        let line = protocol::frame(&FromGuest::Report(Box::new(report)));
-        let line = line.trim_ascii_start();
+        let line = protocol::line(&report);
         let mut told = Ok(());
         if let Some(path) = &self.report {
-            told = caller::write(path, line, true).map_err(|error| Fault::outside(&error));
+            told = caller::write(path, &line, true).map_err(|error| Fault::outside(&error));
         }
         if self.json {
-            told = told.and(out.write_all(line).or_else(written));
+            told = told.and(out.write_all(&line).or_else(written));
         }
         match (outcome, told) {
             // What the pass came to is worth more than that nobody could be told.
@@ -219,27 +218,13 @@ impl Common {
         }
     }
 
-    /// One whole pass, as far as it comes. Its gates are the business of `run`.
     fn pass(&self, machine: &mut Machine, report: &mut Report) -> Result<()> {
         let config = self.config(&machine.root)?;
-        report.stage = Stage::Configuring;
-        let memory = machine.remember(&config);
-        agent::report_memory(report, &memory);
-        let document = machine.document(&config, self.source.as_ref())?;
-        if let Some(document) = &document {
-            agent::report_source(report, document);
-        }
-        let received = document.map(|document| machine.environment(&document)).transpose()?;
-        if let Some(received) = &received {
-            agent::report_received(report, received);
-        }
-        let prepared = machine.prepare(&config, memory, received)?;
-        let applied = machine.apply(&config, &prepared)?;
-        agent::report_applied(report, &applied);
+        machine.pass(&config, |machine| machine.document(&config, self.source.as_ref()), report)?;
         // Gates are for `run` to try; here they are only named.
         report.unmet = Gates::new(&config.ready, sys::clock::now()).unmet(sys::clock::now());
-        report.stage = if report.unmet.is_empty() { Stage::Ready } else { Stage::Waiting };
         report.ready = report.unmet.is_empty();
+        report.stage = if report.ready { Stage::Ready } else { Stage::Waiting };
         Ok(())
     }
 

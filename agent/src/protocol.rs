@@ -80,11 +80,21 @@ pub enum FromHost {
 }
 
 /// Puts a message into its frame.
-pub fn frame(message: &FromGuest) -> Vec<u8> {
+fn frame(message: &FromGuest) -> Vec<u8> {
     let mut frame = vec![b'\n'];
     serde_json::to_writer(&mut frame, message).expect("messages are plain data");
     frame.push(b'\n');
     frame
+}
+
+/// A report's frame, with the newlines that the wire wants.
+fn report_frame(report: &Report) -> Vec<u8> {
+    frame(&FromGuest::Report(Box::new(report.clone())))
+}
+
+/// A report as a line of a file, in the words in which the platform is told it.
+pub fn line(report: &Report) -> Vec<u8> {
+    report_frame(report).trim_ascii_start().to_vec()
 }
 
 /// Bytes from the host on their way to becoming messages.
@@ -185,7 +195,7 @@ impl Outbox {
         if self.written == self.current.len() {
             self.written = 0;
             self.current = if std::mem::take(&mut self.report) {
-                frame(&FromGuest::Report(Box::new(report.clone())))
+                report_frame(report)
             } else {
                 self.answers.pop_front().unwrap_or_default()
             };

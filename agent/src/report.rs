@@ -190,8 +190,8 @@ impl Reporter {
     }
 
     /// Changes the report, to be said with the next [`Reporter::update`].
-    pub fn note(&mut self, change: impl FnOnce(&mut Report)) {
-        change(&mut self.report);
+    pub fn note<T>(&mut self, change: impl FnOnce(&mut Report) -> T) -> T {
+        change(&mut self.report)
     }
 
     /// Changes the report, and says whether there is news since it was last said. Times that merely go on are none.

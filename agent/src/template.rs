@@ -409,6 +409,14 @@ mod tests {
     }
 
     #[test]
+    fn what_templates_mean_by_a_word_is_no_parameters_name() {
+        let known = super::SURROUNDINGS.iter().map(|(name, _)| name).chain(&super::scan::KEYWORDS);
+        for word in known.filter(|word| word.chars().all(|c| c.is_ascii_lowercase())) {
+            assert!(crate::parameters::RESERVED.contains(word), "{word}");
+        }
+    }
+
+    #[test]
     fn names_that_are_near_are_offered() {
         for (a, b, want) in
             [("log", "log", 0), ("lgo", "log", 2), ("ip", "ips", 1), ("", "abc", 3), ("abc", "", 3)]

@@ -87,6 +87,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A drive that was asked for by name has no disc in it.
+    #[error("no OVF environment in {0}: the drive is empty")]
+    NoMedium(Source),
     /// A source that was asked for by name holds no document.
     #[error("no OVF environment in {0}: {1}")]
     Missing(Source, &'static str),
@@ -99,13 +102,11 @@ impl Error {
             Self::Unreadable(error) => {
                 matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ResourceBusy)
             }
-            Self::Missing(_, why) => *why == NO_MEDIUM,
-            Self::Image { .. } => false,
+            Self::NoMedium(_) => true,
+            Self::Missing(..) | Self::Image { .. } => false,
         }
     }
 }
-
-const NO_MEDIUM: &str = "the drive is empty";
 
 /// Fetches the document from a source that the caller named. Nothing there is an error here, for it was named. With
 /// `wait`, a `file:` may be a pipe, whose writer is waited for.
@@ -124,7 +125,7 @@ pub fn fetch(source: &Source, wait: bool) -> Result<Document, Error> {
             let device = match sys::device::Device::open_named(path)? {
                 sys::device::Medium::Present(device) => device,
                 sys::device::Medium::Absent | sys::device::Medium::NotReady => {
-                    return Err(missing(NO_MEDIUM));
+                    return Err(Error::NoMedium(source.clone()));
                 }
             };
             match iso::read(&device, path)? {

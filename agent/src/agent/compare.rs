@@ -23,7 +23,9 @@ pub(super) fn compare(root: &Root, state: &Path, rendered: Vec<Rendered>) -> Res
     let fail = |error: &(dyn std::error::Error + 'static)| {
         Fault::new(Part::Apply, "ApplyFailed", Exit::Failed, error)
     };
-    let accounts = root.is_system().then(|| Accounts::read(root)).transpose();
+    let named = rendered.iter().any(|file| file.owner.is_some() || file.group.is_some());
+    let read = || if named { Accounts::read(root) } else { Ok(Accounts::default()) };
+    let accounts = root.is_system().then(read).transpose();
     let accounts = accounts.map_err(|error| fail(&error))?;
     let mut files = Vec::new();
     let mut places = Places::new(root);

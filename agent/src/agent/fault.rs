@@ -150,7 +150,9 @@ impl From<transport::Error> for Box<Fault> {
         let (code, exit) = match &error {
             error if error.is_temporary() => ("SourceNotThere", Exit::TryAgain),
             transport::Error::Image { .. } => ("ImageBroken", Exit::Failed),
-            transport::Error::Missing(..) => ("EnvironmentNotFound", Exit::Failed),
+            transport::Error::NoMedium(_) | transport::Error::Missing(..) => {
+                ("EnvironmentNotFound", Exit::Failed)
+            }
             transport::Error::Unreadable(_) => ("SourceUnreadable", Exit::Failed),
         };
         Fault::new(Part::Transport, code, exit, &error)

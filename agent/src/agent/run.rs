@@ -13,13 +13,10 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::link::Link;
-use super::{
-    Exit, Fault, Finder, Machine, Result, Step, chain, new_report, report_applied, report_memory,
-    report_received, report_source,
-};
+use super::{Exit, Fault, Finder, Machine, Result, Step, chain, new_report};
 use crate::config::Config;
 use crate::problem::Problems;
-use crate::protocol::{self, Answer, FromGuest, FromHost};
+use crate::protocol::{self, Answer, FromHost};
 use crate::ready::{Gates, Obstacle, Probe, Task};
 use crate::report::{Reporter, Stage};
 use crate::sys::clock::{Moment, now};
@@ -120,10 +117,10 @@ impl Running {
     fn start(&mut self, config: Config) {
         let begin = now();
         match self.options.source.clone() {
-            Some(source) => match crate::transport::fetch(&source, false) {
-                Ok(document) => self.configure(&config, Some(document), begin),
-                Err(error) => self.fail(&Box::<Fault>::from(error)),
-            },
+            Some(source) => {
+                let document = crate::transport::fetch(&source, false).map(Some).map_err(Into::into);
+                self.configure(&config, document, begin);
+            }
             None => {
                 let finder = Finder::new(config.patience, self.machine.verdict.is_vm(), begin);
                 self.phase = Phase::Searching { config: Box::new(config), finder, begin, look_at: begin };
@@ -197,55 +194,39 @@ impl Running {
     fn look(&mut self) {
         let Phase::Searching { finder, look_at, begin, .. } = &mut self.phase else { return };
         let begin = *begin;
-        match finder.look(&self.machine.root, now()) {
-            Ok(Step::LookAt(moment)) => *look_at = moment,
-            Ok(Step::Over(document)) => {
-                if let Phase::Searching { config, .. } = std::mem::replace(&mut self.phase, Phase::Settled) {
-                    self.configure(&config, document, begin);
-                }
+        let document = match finder.look(&self.machine.root, now()) {
+            Ok(Step::LookAt(moment)) => {
+                *look_at = moment;
+                return;
             }
-            Err(fault) => self.fail(&fault),
+            Ok(Step::Over(document)) => Ok(document),
+            Err(fault) => Err(fault),
+        };
+        if let Phase::Searching { config, .. } = std::mem::replace(&mut self.phase, Phase::Settled) {
+            self.configure(&config, document, begin);
         }
     }
 
-    fn configure(&mut self, config: &Config, document: Option<Document>, begin: Moment) {
+    /// The search is over, with or without a document, or in vain.
+    fn configure(&mut self, config: &Config, document: Result<Option<Document>>, begin: Moment) {
         self.machine.took.transport = (now() - begin).as_micros() as u64;
-        self.report(|report| report.stage = Stage::Configuring);
-        match self.pass(config, document) {
-            Ok(()) => {
-                let conditions = &config.ready;
-                let mut conditions = conditions.clone();
-                if !self.machine.root.is_system() && !conditions.tcp.is_empty() {
-                    info!(stage = "gates", "under --root, tcp gates are not tried");
-                    conditions.tcp.clear();
-                }
-                let begin = now();
-                self.phase = Phase::Waiting { gates: Gates::new(&conditions, begin), begin };
-                self.try_gates();
-            }
-            Err(fault) => self.fail(&fault),
+        if document.is_ok() {
+            self.report(|report| report.stage = Stage::Configuring);
         }
-    }
-
-    fn pass(&mut self, config: &Config, document: Option<Document>) -> Result<()> {
-        let memory = self.machine.remember(config);
-        // Noted before anything can fail, so that a failure says what is applied, and what it happened with.
-        self.reporter.note(|report| report_memory(report, &memory));
-        if let Some(document) = &document {
-            self.reporter.note(|report| report_source(report, document));
+        let machine = &mut self.machine;
+        if let Err(fault) = self.reporter.note(|report| machine.pass(config, |_| document, report)) {
+            return self.fail(&fault);
         }
-        let received = document.map(|document| self.machine.environment(&document)).transpose()?;
-        if let Some(received) = &received {
-            self.reporter.note(|report| report_received(report, received));
-        }
-        let prepared = self.machine.prepare(config, memory, received)?;
-        let applied = self.machine.apply(config, &prepared)?;
         let took = self.machine.took;
-        self.reporter.note(|report| {
-            report_applied(report, &applied);
-            report.took_us = took;
-        });
-        Ok(())
+        self.reporter.note(|report| report.took_us = took);
+        let mut conditions = config.ready.clone();
+        if !self.machine.root.is_system() && !conditions.tcp.is_empty() {
+            info!(stage = "gates", "under --root, tcp gates are not tried");
+            conditions.tcp.clear();
+        }
+        let begin = now();
+        self.phase = Phase::Waiting { gates: Gates::new(&conditions, begin), begin };
+        self.try_gates();
     }
 
     fn fail(&mut self, fault: &Fault) {
@@ -350,11 +331,10 @@ impl Running {
 
     /// Says the report to everybody who is to hear it when it changes.
     fn said(&mut self) {
-        if let Some(path) = &self.options.report {
-            let line = protocol::frame(&FromGuest::Report(Box::new(self.reporter.report().clone())));
-            if let Err(error) = caller::write(path, line.trim_ascii_start(), false) {
-                warn!("{}", chain(&error));
-            }
+        if let Some(path) = &self.options.report
+            && let Err(error) = caller::write(path, &protocol::line(self.reporter.report()), false)
+        {
+            warn!("{}", chain(&error));
         }
         self.say();
     }
@@ -461,9 +441,8 @@ impl Running {
                 Received::Nothing => break,
             }
         }
-        if ports && self.link.is_none() {
+        if ports {
             self.open_port();
-            self.say();
         }
         if disks && let Phase::Searching { finder, .. } = &mut self.phase {
             finder.device_event(now());

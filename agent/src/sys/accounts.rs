@@ -8,7 +8,7 @@ use super::{Result, Root};
 const LIMIT: u64 = 16 * 1024 * 1024;
 
 /// The accounts of a machine.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Accounts {
     passwd: String,
     group: String,

@@ -80,8 +80,9 @@ impl TemplateSet {
         parameters: &Parameters,
         surroundings: Surroundings<'_>,
     ) -> Result<Vec<Rendered>, Problems> {
+        let sensitive = self.templates.iter().any(|template| template.sensitive);
+        let masked = sensitive.then(|| context(parameters, surroundings, |name| declared.is_sensitive(name)));
         let context = context(parameters, surroundings, |_| false);
-        let masked = context_if_needed(self, || context_masked(declared, parameters, surroundings));
         let mut problems = Vec::new();
         let mut rendered = Vec::new();
         for template in &self.templates {
@@ -114,14 +115,6 @@ impl Template {
             shown,
         }
     }
-}
-
-fn context_if_needed(set: &TemplateSet, make: impl FnOnce() -> Context) -> Option<Context> {
-    set.templates.iter().any(|template| template.sensitive).then(make)
-}
-
-fn context_masked(declared: &Declared, parameters: &Parameters, surroundings: Surroundings<'_>) -> Context {
-    context(parameters, surroundings, |name| declared.is_sensitive(name))
 }
 
 fn context(

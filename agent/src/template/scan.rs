@@ -43,7 +43,7 @@ enum WordKind {
 }
 
 /// Words that are no names of anything.
-const KEYWORDS: [&str; 16] = [
+pub(super) const KEYWORDS: [&str; 16] = [
     "and", "or", "not", "is", "in", "if", "else", "for", "true", "True", "false", "False", "none", "None",
     "null", "loop",
 ];
