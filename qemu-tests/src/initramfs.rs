@@ -7,7 +7,8 @@ use crate::files::Files;
 use crate::modules;
 use crate::tools::Tools;
 use anyhow::{Context, Result};
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 /// Users and groups that templates may name as owners.
 const PASSWD: &str = "root:x:0:0:root:/:/bin/sh\nmydb:x:400:400:database:/:/bin/false\n";
@@ -18,6 +19,7 @@ pub(crate) fn base(tools: &Tools) -> Result<Vec<u8>> {
     let mut files = Files::new()
         .with_program("/init", include_str!("../guest/init"))
         .with_program("/bin/control", include_str!("../guest/control"))
+        .with_program("/bin/load", include_str!("../guest/load"))
         .with_program("/bin/busybox", read(&tools.busybox)?)
         .with_link("/bin/sh", "busybox")
         .with_program("/bin/ovf-agent", read(&tools.agent)?)
@@ -26,13 +28,26 @@ pub(crate) fn base(tools: &Tools) -> Result<Vec<u8>> {
     for directory in ["/dev", "/proc", "/run", "/sys", "/tmp", "/var/lib"] {
         files = files.with_directory(directory);
     }
-    let mut order = String::new();
-    for path in modules::needed(&tools.modules)? {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        files = files.with(&format!("/lib/modules/{name}"), read(&path)?);
-        order.extend([name.as_str(), "\n"]);
+    let modules = modules::find(&tools.modules)?;
+    files = files.with("/lib/modules/order", order(&modules.wanted));
+    for (name, paths) in &modules.on_demand {
+        files = files.with(&format!("/lib/modules/{name}.order"), order(paths));
     }
-    files.with("/lib/modules/order", order).archive()
+    let all: BTreeSet<_> =
+        modules.on_demand.iter().flat_map(|(_, paths)| paths).chain(&modules.wanted).collect();
+    for path in all {
+        files = files.with(&format!("/lib/modules/{}", file_name(path)), read(path)?);
+    }
+    files.archive()
+}
+
+/// The files to load, a line each.
+fn order(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| file_name(path) + "\n").collect()
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -38,6 +38,10 @@ pub struct Machine {
     pub drive: Drive,
     /// The image in the drive at power on; `None` leaves the drive empty.
     pub disc: Option<PathBuf>,
+    /// QEMU's `-cpu`.
+    pub cpu: String,
+    /// Further options for QEMU, whatever the test is about: `["-smbios", "type=1,manufacturer=Xen"]`.
+    pub options: Vec<OsString>,
 }
 
 /// Where the machine's sockets lie: `<directory>/agent`, `<directory>/control`, `<directory>/console`.
@@ -72,14 +76,28 @@ fn accelerator() -> &'static str {
 /// A machine without any disc, as the saved guests are.
 impl From<Drive> for Machine {
     fn from(drive: Drive) -> Machine {
-        Machine { drive, disc: None }
+        Machine { drive, disc: None, cpu: "max".to_owned(), options: Vec::new() }
     }
 }
 
 impl Machine {
     /// The machine with `disc` in its drive from the start.
     pub fn with_disc(drive: Drive, disc: impl Into<PathBuf>) -> Machine {
-        Machine { drive, disc: Some(disc.into()) }
+        Machine { disc: Some(disc.into()), ..Machine::from(drive) }
+    }
+
+    /// The machine with one more option of QEMU's.
+    pub fn option(mut self, name: &str, value: impl Into<OsString>) -> Machine {
+        self.options.extend([OsString::from(name), value.into()]);
+        self
+    }
+
+    /// The machine with a hard disk, which holds `image` and appears as the next `vd*`; any kind of disk that
+    /// QEMU knows by `device`, for example `virtio-blk-pci`, `scsi-hd,bus=scsi.0` or `nvme,serial=1`.
+    pub fn with_disk(self, device: &str, image: &Path) -> Machine {
+        let id = format!("disk{}", self.options.len());
+        self.option("-drive", format!("if=none,id={id},format=raw,readonly=on,file={}", escaped(image)))
+            .option("-device", format!("{device},drive={id}"))
     }
 
     /// QEMU's arguments for this machine, stopped before its first instruction, with QMP on descriptor
@@ -93,7 +111,8 @@ impl Machine {
             Drive::None | Drive::Ide | Drive::Scsi => "pc",
         };
         let mut line = Line::default();
-        line.word("-S -nodefaults -no-user-config -no-reboot -display none -cpu max -smp 1");
+        line.word("-S -nodefaults -no-user-config -no-reboot -display none -smp 1");
+        line.option("-cpu", &self.cpu);
         line.option("-accel", accelerator());
         line.option("-machine", format!("{kind},memory-backend=ram"));
         line.option("-m", MEMORY_MIB.to_string());
@@ -120,6 +139,7 @@ impl Machine {
             line.option("-drive", format!("if=none,id=disc,readonly=on{}", disc.unwrap_or_default()));
             line.option("-device", format!("{device},drive=disc,id={DRIVE_ID}"));
         }
+        line.0.extend(self.options.iter().cloned());
         line.0
     }
 }

@@ -12,16 +12,44 @@ use std::path::{Path, PathBuf};
 const WANTED: [&str; 8] =
     ["virtio_pci", "virtio_console", "ata_piix", "ahci", "virtio_scsi", "sr_mod", "isofs", "nls_utf8"];
 
-/// The module files in `directory` (`.../lib/modules/VERSION`) that the guests need, in load order.
-pub(crate) fn needed(directory: &Path) -> Result<Vec<PathBuf>> {
+/// What some tests load themselves, by `load NAME` in the guest: disks of all buses, what can stand on top of one, and
+/// QEMU's firmware configuration.
+const ON_DEMAND: [&str; 10] = [
+    "virtio_blk",
+    "sd_mod",
+    "nvme",
+    "xhci_pci",
+    "usb_storage",
+    "loop",
+    "dm_mod",
+    "zram",
+    "nbd",
+    "qemu_fw_cfg",
+];
+
+/// The module files of a guest, in load order each.
+#[derive(Debug)]
+pub(crate) struct Modules {
+    /// Those loaded at every boot.
+    pub(crate) wanted: Vec<PathBuf>,
+    /// Those to be loaded on demand, by name, each with all that it needs.
+    pub(crate) on_demand: Vec<(&'static str, Vec<PathBuf>)>,
+}
+
+/// Finds the guests' modules in `directory` (`.../lib/modules/VERSION`).
+pub(crate) fn find(directory: &Path) -> Result<Modules> {
     let read = |name: &str| {
         let path = directory.join(name);
         std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
     };
     let (dependencies, builtin) = (read("modules.dep")?, read("modules.builtin")?);
-    let order = load_order(&WANTED, &dependencies, &builtin);
-    let order = order.with_context(|| format!("in {}", directory.display()))?;
-    Ok(order.into_iter().map(|path| directory.join(path)).collect())
+    let paths = |wanted: &[&str]| -> Result<Vec<PathBuf>> {
+        let order = load_order(wanted, &dependencies, &builtin);
+        let order = order.with_context(|| format!("in {}", directory.display()))?;
+        Ok(order.into_iter().map(|path| directory.join(path)).collect())
+    };
+    let on_demand = ON_DEMAND.iter().map(|name| Ok((*name, paths(&[name])?))).collect::<Result<_>>()?;
+    Ok(Modules { wanted: paths(&WANTED)?, on_demand })
 }
 
 /// The paths to load for `wanted`, by the text of `modules.dep` and `modules.builtin`.

@@ -65,7 +65,7 @@ impl Saved {
     /// inserted over QMP makes an IDE drive say "no medium" once more and then "medium changed".)
     pub(crate) fn arguments(&self, disc: Option<&Path>, sockets: &Sockets, log: &Path) -> Vec<OsString> {
         let memory = machine::file_memory(&self.memory.path(), false);
-        let machine = Machine { drive: self.machine.drive, disc: disc.map(Path::to_path_buf) };
+        let machine = Machine { disc: disc.map(Path::to_path_buf), ..self.machine.clone() };
         let mut arguments = machine.arguments(&memory, sockets, log);
         arguments.extend(["-incoming".into(), "defer".into()]);
         arguments
