@@ -19,6 +19,7 @@ use crate::apply;
 use crate::config::{Absent, Config};
 use crate::detect::{Facts, Verdict};
 use crate::environment::{self, Environment, Platform};
+use crate::interfaces::Interfaces;
 use crate::parameters::Value;
 use crate::plan::Plan;
 use crate::protocol;
@@ -26,6 +27,7 @@ use crate::report::{Part, Report, Stage, Took};
 use crate::state::State;
 use crate::sys::{Root, clock, process};
 use crate::template::{Rendered, Surroundings};
+use crate::transport::boot::Boot;
 use crate::transport::{self, Document, Source};
 
 pub use fault::{Exit, Fault, Result, chain};
@@ -40,6 +42,8 @@ pub struct Machine {
     pub verdict: Verdict,
     /// How long the parts took so far.
     pub took: Took,
+    /// What is remembered of this boot.
+    pub boot: Boot,
 }
 
 impl Machine {
@@ -58,7 +62,8 @@ impl Machine {
             "detected {vm}"
         );
         let took = Took { detect: micros_since(begin), ..Took::default() };
-        Self { root, verdict, took }
+        let boot = Boot::load(&root);
+        Self { root, verdict, took, boot }
     }
 
     /// Gets the document: from the source that was named, or by looking and waiting as the configuration says. Blocks;
@@ -69,8 +74,8 @@ impl Machine {
     pub fn document(&mut self, config: &Config, source: Option<&Source>) -> Result<Option<Document>> {
         let begin = clock::now();
         let document = match source {
-            Some(source) => Some(transport::fetch(source, true)?),
-            None => Finder::new(config.patience, self.verdict.is_vm(), begin).find(&self.root)?,
+            Some(source) => Some(transport::fetch(source, &self.root, config.transport.method, true)?),
+            None => Finder::new(&config.transport, self.verdict.is_vm(), begin).find(self)?,
         };
         self.took.transport = micros_since(begin);
         Ok(document)
@@ -80,7 +85,7 @@ impl Machine {
     ///
     /// # Errors
     /// It is refused.
-    pub fn environment(&mut self, document: &Document) -> Result<Received> {
+    pub fn environment(&mut self, document: Document) -> Result<Received> {
         let begin = clock::now();
         let (environment, warnings) = environment::parse(&document.bytes).map_err(|source| {
             let error = Refused { from: document.source.to_string(), source };
@@ -98,7 +103,9 @@ impl Machine {
                 warning.message
             );
         }
-        Ok(Received { environment, warnings, digest: document.digest(), source: document.source.to_string() })
+        let digest = document.digest();
+        let Document { source, asides, named, .. } = document;
+        Ok(Received { environment, warnings, asides, digest, source, named })
     }
 
     /// What is remembered of earlier passes; one that cannot be read is as good as none, and is set aside by the next
@@ -122,6 +129,20 @@ impl Machine {
         document: impl FnOnce(&mut Self) -> Result<Option<Document>>,
         report: &mut Report,
     ) -> Result<()> {
+        let outcome = self.try_pass(config, document, report);
+        // Also after a failure: which disks were there at boot does not depend on it.
+        if let Err(error) = self.boot.save(&self.root) {
+            warn!(stage = "transport", "cannot remember what was there at boot: {}", chain(&error));
+        }
+        outcome
+    }
+
+    fn try_pass(
+        &mut self,
+        config: &Config,
+        document: impl FnOnce(&mut Self) -> Result<Option<Document>>,
+        report: &mut Report,
+    ) -> Result<()> {
         let memory = self.remember(config);
         report.generation = memory.state.generation;
         report.environment.clone_from(&memory.state.environment);
@@ -129,13 +150,18 @@ impl Machine {
         if let Some(document) = &document {
             report.source = document.source.to_string();
         }
-        let received = document.map(|document| self.environment(&document)).transpose()?;
+        let found =
+            document.as_ref().filter(|document| !document.named).map(|document| document.source.clone());
+        let received = document.map(|document| self.environment(document)).transpose()?;
         if let Some(received) = &received {
             report.id.clone_from(&received.environment.id);
-            report.warnings = received.warnings.len();
+            report.warnings = received.warnings.len() + received.asides.len();
         }
         let prepared = self.prepare(config, memory, received)?;
         let applied = self.apply(config, &prepared)?;
+        if let Some(source) = &found {
+            self.boot.pin(source);
+        }
         report.generation = applied.generation;
         report.environment = applied.environment;
         report.changed = applied.changed.iter().map(|path| path.display().to_string()).collect();
@@ -193,10 +219,15 @@ impl Machine {
         }
         let begin = clock::now();
         let nowhere = Platform::default();
+        // Few platforms tell of adapters; where none does, there is nothing to look up.
+        let has_adapters = environment.is_some_and(|environment| !environment.adapters.is_empty());
+        let interfaces = if has_adapters { Interfaces::read(&self.root) } else { Interfaces::default() };
         let surroundings = Surroundings {
             platform: environment.map_or(&nowhere, |e| &e.platform),
             hypervisor: self.verdict.vm,
             environment_id: environment.map_or("", |e| &e.id),
+            adapters: environment.map_or(&[], |e| &e.adapters),
+            interfaces: &interfaces,
         };
         let rendered = config
             .templates
@@ -267,10 +298,14 @@ pub struct Received {
     pub environment: Environment,
     /// What was mended in it.
     pub warnings: Vec<environment::Warning>,
+    /// What there is to say about places that it did not come from.
+    pub asides: Vec<String>,
     /// Its digest.
     pub digest: String,
     /// Where it came from.
-    pub source: String,
+    pub source: Source,
+    /// Whether the caller named its source.
+    pub named: bool,
 }
 
 /// What is remembered of earlier passes.

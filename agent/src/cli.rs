@@ -6,11 +6,12 @@
 
 #![forbid(unsafe_code)]
 
+mod files;
 mod view;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use serde_json::json;
@@ -22,13 +23,14 @@ use view::View;
 use crate::agent::{self, Exit, Fault, Machine, Prepared, Received, Result};
 use crate::config::{self, Config};
 use crate::detect::Facts;
+use crate::interfaces::Interfaces;
 use crate::log;
 use crate::problem::{Problem, Problems};
 use crate::protocol;
 use crate::ready::Gates;
 use crate::report::{Report, Stage};
 use crate::sys::{self, Root, caller};
-use crate::transport::Source;
+use crate::transport::{self, Place, Source};
 
 /// The largest facts file.
 const FACTS_LIMIT: u64 = 16 * 1024 * 1024;
@@ -55,7 +57,7 @@ struct Common {
     /// Read agent.toml and templates/ from here instead of /etc/ovf-agent inside the root
     #[arg(long, global = true, value_name = "DIR")]
     config: Option<PathBuf>,
-    /// Take the environment from here instead of looking for it: iso:PATH or file:PATH
+    /// Take the environment from here instead of looking for it: iso:PATH, file:PATH, fwcfg or credential
     #[arg(long, global = true, value_name = "SOURCE")]
     source: Option<Source>,
     /// Write the report, as the platform would receive it, to this file as well (run, apply)
@@ -80,11 +82,7 @@ enum Command {
     /// Check the configuration and the templates, without an environment
     Check,
     /// Show the environment
-    Env {
-        /// Show the values of sensitive parameters too
-        #[arg(long)]
-        show_sensitive: bool,
-    },
+    Env(Env),
     /// Print the value of a parameter, by its name or by its property's key
     Get {
         /// The name or key
@@ -99,6 +97,19 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         facts: Option<PathBuf>,
     },
+}
+
+#[derive(Debug, Args)]
+struct Env {
+    /// Show the values of sensitive parameters too
+    #[arg(long)]
+    show_sensitive: bool,
+    /// List the files that came with it instead: those of an EnvironmentFilesSection, and all others of the volume
+    #[arg(long, conflicts_with = "extract")]
+    files: bool,
+    /// Write these files to a new directory, all or none
+    #[arg(long, value_name = "DIR")]
+    extract: Option<PathBuf>,
 }
 
 /// Parses the arguments, runs the command, prints what went wrong.
@@ -150,7 +161,7 @@ impl Cli {
             Command::Apply => common.apply(out),
             Command::Plan => common.plan(out),
             Command::Check => common.check(out),
-            Command::Env { show_sensitive } => common.env(out, show_sensitive),
+            Command::Env(env) => common.env(out, &env),
             Command::Get { key, show_sensitive } => common.get(out, &key, show_sensitive),
             Command::Detect { facts } => common.detect(out, facts),
         }
@@ -230,7 +241,7 @@ impl Common {
 
     fn received(&self, machine: &mut Machine, config: &Config) -> Result<Option<Received>> {
         let document = machine.document(config, self.source.as_ref())?;
-        document.map(|document| machine.environment(&document)).transpose()
+        document.map(|document| machine.environment(document)).transpose()
     }
 
     fn plan(&self, out: &mut impl Write) -> Result<Exit> {
@@ -294,15 +305,36 @@ impl Common {
     }
 
     /// Needs the configuration too: without it nothing tells which values are sensitive.
-    fn env(&self, out: &mut impl Write, show_sensitive: bool) -> Result<Exit> {
+    fn env(&self, out: &mut impl Write, wanted: &Env) -> Result<Exit> {
         let mut machine = Machine::new(self.root()?);
         let config = self.config(&machine.root)?;
         let Some(received) = self.received(&mut machine, &config)? else { return Err(no_environment()) };
-        let view = View { declared: &config.parameters, show_sensitive };
+        if wanted.files || wanted.extract.is_some() {
+            let root = (!received.named).then_some(&machine.root);
+            let place = Place { source: &received.source, root, method: config.transport.method };
+            return self.files(out, place, wanted.extract.as_deref());
+        }
+        let view = View {
+            declared: &config.parameters,
+            interfaces: &Interfaces::read(&machine.root),
+            show_sensitive: wanted.show_sensitive,
+        };
         if self.json {
             return print_json(out, &view.json(&received));
         }
         view.print(out, &received).or_else(written)?;
+        Ok(Exit::Done)
+    }
+
+    fn files(&self, out: &mut impl Write, place: Place<'_>, extract: Option<&Path>) -> Result<Exit> {
+        let list = transport::files(place)?;
+        if let Some(target) = extract {
+            files::extract(place, target)?;
+        }
+        if self.json {
+            return print_json(out, &files::json(&list));
+        }
+        files::print(out, &list).or_else(written)?;
         Ok(Exit::Done)
     }
 

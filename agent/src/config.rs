@@ -19,7 +19,9 @@ use crate::problem::{At, Problem, Problems};
 use crate::ready;
 use crate::sys::Root;
 use crate::template::{TemplateSet, TemplateSource};
+use crate::transport::trust::Devices;
 use crate::transport::wait::Patience;
+use crate::transport::{self, Transport};
 
 /// Where the configuration is in a machine.
 pub const DIRECTORY: &str = "/etc/ovf-agent";
@@ -37,8 +39,8 @@ pub struct Config {
     pub parameters: Declared,
     /// What to do where there is no environment.
     pub absent: Absent,
-    /// How long to look for an environment.
-    pub patience: Patience,
+    /// Where to look for an environment, and how.
+    pub transport: transport::Settings,
     /// What must be so before the guest is ready.
     pub ready: ready::Conditions,
     /// Where the agent keeps its state, inside the root.
@@ -79,12 +81,15 @@ struct RawEnvironment {
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct RawTransport {
+    order: Option<Vec<Spanned<String>>>,
     iso: RawIso,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct RawIso {
+    devices: Option<Vec<Spanned<String>>>,
+    method: transport::Method,
     wait: Option<Spanned<String>>,
     settle: Option<Spanned<String>>,
 }
@@ -127,9 +132,15 @@ impl Config {
                 at.complain(position, message);
             }
         }
-        let patience = Patience {
-            wait: at.duration(raw.transport.iso.wait, Duration::from_secs(10)),
-            settle: at.duration(raw.transport.iso.settle, Duration::from_secs(1)),
+        let iso = raw.transport.iso;
+        let transport = transport::Settings {
+            order: at.order(raw.transport.order),
+            devices: at.devices(iso.devices),
+            method: iso.method,
+            patience: Patience {
+                wait: at.duration(iso.wait, Duration::from_secs(10)),
+                settle: at.duration(iso.settle, Duration::from_secs(1)),
+            },
         };
         let ready = ready::Conditions {
             files: raw.ready.files.into_iter().filter_map(|path| at.absolute(path)).collect(),
@@ -152,7 +163,7 @@ impl Config {
             }
         }
         let config =
-            Self { parameters: declared, absent: raw.environment.absent, patience, ready, state, templates };
+            Self { parameters: declared, absent: raw.environment.absent, transport, ready, state, templates };
         Problems::unless_none(problems, config)
     }
 }
@@ -178,6 +189,43 @@ impl Complaints<'_> {
             self.complain(value.span().start, message);
             default
         })
+    }
+
+    /// `[transport] order`; by default every transport that needs no path.
+    fn order(&mut self, words: Option<Vec<Spanned<String>>>) -> Vec<Transport> {
+        let Some(words) = words else {
+            return vec![Transport::Iso, Transport::FwCfg, Transport::Credential];
+        };
+        let mut order = Vec::new();
+        for word in words {
+            match word.get_ref().parse() {
+                Ok(transport) if order.contains(&transport) => {
+                    self.complain(word.span().start, format!("`{}` is there already", word.get_ref()));
+                }
+                Ok(transport) => order.push(transport),
+                Err(message) => self.complain(word.span().start, message),
+            }
+        }
+        order
+    }
+
+    /// `[transport.iso] devices`.
+    fn devices(&mut self, words: Option<Vec<Spanned<String>>>) -> Devices {
+        let Some(words) = words else { return Devices::default() };
+        let mut devices = Devices { optical: false, labelled: false, partitions: false };
+        for word in words {
+            match word.get_ref().as_str() {
+                "optical" => devices.optical = true,
+                "labelled" => devices.labelled = true,
+                "partitions" => devices.partitions = true,
+                other => {
+                    let message =
+                        format!("`{other}` is no kind of device; there are optical, labelled, partitions");
+                    self.complain(word.span().start, message);
+                }
+            }
+        }
+        devices
     }
 
     fn absolute(&mut self, value: Spanned<String>) -> Option<PathBuf> {

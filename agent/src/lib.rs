@@ -19,6 +19,7 @@ pub mod protocol;
 pub mod agent;
 pub mod cli;
 pub mod config;
+pub mod interfaces;
 pub mod log;
 pub mod problem;
 pub mod state;

@@ -53,12 +53,22 @@ struct Template {
     body: scan::Body,
 }
 
-/// What templates know besides parameters, and the fields of each; an empty list is a plain value.
-const SURROUNDINGS: [(&str, &[&str]); 3] = [
-    ("platform", &["kind", "version", "vendor", "locale", "timezone"]),
-    ("hypervisor", &[]),
-    ("environment", &["id"]),
+/// What templates know besides parameters.
+const SURROUNDINGS: [(&str, Shape); 4] = [
+    ("platform", Shape::Fields(&["kind", "version", "vendor", "locale", "timezone"])),
+    ("hypervisor", Shape::Text),
+    ("environment", Shape::Fields(&["id"])),
+    ("adapters", Shape::List),
 ];
+
+/// What one of the surroundings is.
+#[derive(Clone, Copy)]
+enum Shape {
+    Text,
+    /// A map with these fields, each of them text or a number.
+    Fields(&'static [&'static str]),
+    List,
+}
 
 /// What a template may do besides printing. `include`, `extends`, `block` and components are left out: one file is
 /// one template, so that what is seen is what is written. `filter` is left out because it would print past the escapes.
@@ -262,16 +272,23 @@ fn check_names(tags: &[Tag<'_>], declared: &Declared, complain: &mut impl FnMut(
         if made.contains(name) && !name.starts_with("__") {
             continue;
         }
-        if let Some((_, fields)) = SURROUNDINGS.iter().find(|(known, _)| *known == name) {
-            match field {
-                Some(field) if fields.contains(&field) && deeper => {
-                    complain(at, format!("`{name}.{field}` is plain text and has no fields"));
+        if let Some((_, shape)) = SURROUNDINGS.iter().find(|(known, _)| *known == name) {
+            match (shape, field) {
+                (Shape::Text | Shape::List, None) => {}
+                (Shape::Text, Some(_)) => complain(at, format!("`{name}` is plain text and has no fields")),
+                (Shape::List, Some(_)) => {
+                    complain(
+                        at,
+                        format!("`{name}` is a list; write {{% for x in {name} %}} and use x's fields"),
+                    );
                 }
-                Some(field) if fields.contains(&field) => {}
-                None if fields.is_empty() => {}
-                _ if fields.is_empty() => complain(at, format!("`{name}` is plain text and has no fields")),
-                _ => {
-                    complain(at, format!("`{name}` has the fields {}; write one of them", fields.join(", ")))
+                (Shape::Fields(fields), Some(field)) if fields.contains(&field) => {
+                    if deeper {
+                        complain(at, format!("`{name}.{field}` is plain text and has no fields"));
+                    }
+                }
+                (Shape::Fields(fields), _) => {
+                    complain(at, format!("`{name}` has the fields {}; write one of them", fields.join(", ")));
                 }
             }
         } else if !declared.contains(name) {

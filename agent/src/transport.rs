@@ -1,22 +1,38 @@
 //! How the document reaches the guest.
 //!
 //! Decides where to look and in which order, and keeps three answers apart: nothing here, here, and here but broken.
-//! What a document means is the business of `environment`; how long to look is decided in [`wait`].
+//! A place that is broken does not hide a later one that works, and is reported all the same. Which devices are
+//! trusted is decided in [`trust`] and [`boot`], how long to look in [`wait`], and what a document means in
+//! `environment`.
 
 #![forbid(unsafe_code)]
 
-pub mod iso;
+pub mod boot;
+mod iso;
+mod mounted;
+mod platform;
+mod tree;
+pub mod trust;
+mod volume;
 pub mod wait;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
+use tracing::debug;
 use zeroize::Zeroizing;
 
-use crate::environment::MAX_DOCUMENT;
-use crate::sys::{self, caller};
+use crate::environment::{self, MAX_DOCUMENT};
+use crate::sys::{self, Root, caller};
+use boot::Boot;
+use trust::{Candidate, Devices, Kind};
+use wait::Patience;
+
+pub use tree::ExtraFile;
+pub use volume::{Place, extract, files};
 
 /// The OVF environment as it was received.
 pub struct Document {
@@ -24,6 +40,10 @@ pub struct Document {
     pub source: Source,
     /// Every byte of it. Property values are in here in the clear.
     pub bytes: Zeroizing<Vec<u8>>,
+    /// What there is to say about other places: broken ones that were passed over, and ignored ones.
+    pub asides: Vec<String>,
+    /// Whether the caller named its source, instead of having it looked for.
+    pub named: bool,
 }
 
 impl Document {
@@ -48,6 +68,10 @@ pub enum Source {
     Iso(PathBuf),
     /// The document itself: `file:PATH`.
     File(PathBuf),
+    /// QEMU's firmware configuration: `fwcfg`.
+    FwCfg,
+    /// A systemd credential: `credential`.
+    Credential,
 }
 
 impl fmt::Display for Source {
@@ -55,6 +79,8 @@ impl fmt::Display for Source {
         match self {
             Self::Iso(path) => write!(f, "iso:{}", path.display()),
             Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::FwCfg => f.write_str("fwcfg"),
+            Self::Credential => f.write_str("credential"),
         }
     }
 }
@@ -63,14 +89,68 @@ impl FromStr for Source {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (kind, path) = text.split_once(':').unwrap_or((text, ""));
-        match (kind, path) {
-            ("iso" | "file", "") => Err(format!("`{text}` names no path; write {kind}:PATH")),
+        match text.split_once(':').unwrap_or((text, "")) {
+            (kind @ ("iso" | "file"), "") => Err(format!("`{text}` names no path; write {kind}:PATH")),
             ("iso", path) => Ok(Self::Iso(path.into())),
             ("file", path) => Ok(Self::File(path.into())),
-            _ => Err(format!("`{text}` is no source; write iso:PATH or file:PATH")),
+            _ if text == "fwcfg" => Ok(Self::FwCfg),
+            _ if text == "credential" => Ok(Self::Credential),
+            _ => Err(format!("`{text}` is no source; write iso:PATH, file:PATH, fwcfg or credential")),
         }
     }
+}
+
+/// One of the ways by which a document can come, as `[transport] order` spells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transport {
+    /// `iso`: drives and disks.
+    Iso,
+    /// `fwcfg`: QEMU's firmware configuration.
+    FwCfg,
+    /// `credential`: a systemd credential.
+    Credential,
+    /// `file:PATH`: a file of the guest.
+    File(PathBuf),
+}
+
+impl FromStr for Transport {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "iso" => Ok(Self::Iso),
+            None if text == "fwcfg" => Ok(Self::FwCfg),
+            None if text == "credential" => Ok(Self::Credential),
+            Some(("file", path)) if path.starts_with('/') => Ok(Self::File(path.into())),
+            _ => Err(format!("`{text}` is no transport; write iso, fwcfg, credential or file:/PATH")),
+        }
+    }
+}
+
+/// `[transport.iso] method`: who reads a volume.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// The agent itself.
+    #[default]
+    Read,
+    /// The kernel, for the time of one look.
+    Mount,
+    /// The agent, and the kernel where that fails.
+    Auto,
+}
+
+/// `[transport]`: where to look, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Where to look, the first one first.
+    pub order: Vec<Transport>,
+    /// Which devices are looked at for `iso`.
+    pub devices: Devices,
+    /// Who reads them.
+    pub method: Method,
+    /// How long to look.
+    pub patience: Patience,
 }
 
 /// Here, but broken; or not to be looked at.
@@ -79,7 +159,17 @@ pub enum Error {
     /// The device, file or directory could not be opened or read at all.
     #[error("cannot look for the OVF environment")]
     Unreadable(#[from] sys::Error),
-    /// An ISO 9660 image that breaks its own format or our limits, or a device that fails under it.
+    /// The device fails under an ISO 9660 image.
+    #[error("cannot read the ISO 9660 image on {}: {what}", path.display())]
+    Device {
+        /// The drive or disk.
+        path: PathBuf,
+        /// What could not be read.
+        what: String,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// An ISO 9660 image that breaks its own format or our limits.
     #[error("cannot use the ISO 9660 image on {}: {reason}", path.display())]
     Image {
         /// The drive or file.
@@ -96,15 +186,15 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether another try may find things better: the device is not there yet, or has no medium yet.
+    /// Whether another try may find things better: the device is not there yet, is busy, or has no medium yet.
     pub fn is_temporary(&self) -> bool {
-        match self {
-            Self::Unreadable(error) => {
-                matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ResourceBusy)
-            }
-            Self::NoMedium(_) => true,
-            Self::Missing(..) | Self::Image { .. } => false,
-        }
+        let kind = match self {
+            Self::Unreadable(error) => error.kind(),
+            Self::Device { source, .. } => source.kind(),
+            Self::NoMedium(_) => return true,
+            Self::Missing(..) | Self::Image { .. } => return false,
+        };
+        matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::ResourceBusy)
     }
 }
 
@@ -113,30 +203,27 @@ impl Error {
 ///
 /// # Errors
 /// The source cannot be read, is broken, or holds no document.
-pub fn fetch(source: &Source, wait: bool) -> Result<Document, Error> {
-    match source {
+pub fn fetch(source: &Source, root: &Root, method: Method, wait: bool) -> Result<Document, Error> {
+    let missing = |why| Error::Missing(source.clone(), why);
+    let bytes = match source {
         Source::File(path) => {
             let read = if wait { caller::read } else { caller::read_regular };
-            let bytes = Zeroizing::new(read(path, MAX_DOCUMENT as u64)?);
-            Ok(Document { source: source.clone(), bytes })
+            Zeroizing::new(read(path, MAX_DOCUMENT as u64)?)
         }
-        Source::Iso(path) => {
-            let missing = |why| Error::Missing(source.clone(), why);
-            let device = match sys::device::Device::open_named(path)? {
-                sys::device::Medium::Present(device) => device,
-                sys::device::Medium::Absent | sys::device::Medium::NotReady => {
-                    return Err(Error::NoMedium(source.clone()));
-                }
-            };
-            match iso::read(&device, path)? {
-                iso::Content::Document(bytes) => Ok(Document { source: source.clone(), bytes }),
-                iso::Content::NoDocument => {
-                    Err(missing("no file ovf-env.xml in the root directory of the image"))
-                }
-                iso::Content::NotIso => Err(missing("it is not an ISO 9660 image")),
+        Source::Iso(path) => match volume::document(&volume::open_named(path)?, path, method)? {
+            volume::Content::Document(bytes) => bytes,
+            volume::Content::NoDocument => {
+                return Err(missing("no file ovf-env.xml in the root directory of the image"));
             }
-        }
-    }
+            volume::Content::NotIso => return Err(missing("it is not an ISO 9660 image")),
+        },
+        Source::FwCfg => platform::fw_cfg(root)?.ok_or_else(|| {
+            missing("QEMU was given no -fw_cfg name=opt/org.ovf/env,file=..., or the module qemu_fw_cfg is not loaded")
+        })?,
+        Source::Credential => platform::credential(root)?
+            .ok_or_else(|| missing("systemd was given no credential ovf.environment"))?,
+    };
+    Ok(Document { source: source.clone(), bytes, asides: Vec::new(), named: true })
 }
 
 /// What a look at all the places gave.
@@ -148,85 +235,195 @@ pub struct Sighting {
     pub drives: bool,
     /// Whether a drive has yet to say if there is a disc in it.
     pub pending: bool,
-    /// Places that are broken: each is to be reported, also where a later one worked.
+    /// Places that are broken: each is to be reported, also where another one worked.
     pub broken: Vec<Error>,
+    /// Places that are not to be trusted with a document but have one, and why.
+    pub ignored: Vec<String>,
+    /// The devices that may hold a document, whether or not they do.
+    pub seen: Vec<Candidate>,
 }
 
-/// Looks once at every place of this machine.
-pub fn look(root: &sys::Root) -> Sighting {
-    let mut sighting = Sighting::default();
-    for path in optical_drives(root, &mut sighting.broken) {
-        sighting.drives = true;
-        match look_at(root, &path) {
-            Ok(Look::Document(bytes)) => {
-                let source = Source::Iso(path);
-                sighting.document = Some(Document { source, bytes });
-                break;
+/// Looks once at every place of this machine, until a document is found. Where the source of this boot is pinned, at all
+/// of them: what is elsewhere is to be reported.
+pub fn look(root: &Root, settings: &Settings, boot: &Boot) -> Sighting {
+    let mut look = Look { root, settings, pinned: boot.pinned(), sighting: Sighting::default() };
+    for transport in &settings.order {
+        match transport {
+            Transport::Iso => look.at_devices(boot),
+            Transport::FwCfg => look.offer(Source::FwCfg, platform::fw_cfg(root).map_err(Error::from)),
+            Transport::Credential => {
+                look.offer(Source::Credential, platform::credential(root).map_err(Error::from));
             }
-            Ok(Look::Nothing) => {}
-            Ok(Look::Pending) => sighting.pending = true,
-            Err(error) => sighting.broken.push(error),
+            Transport::File(path) => {
+                let read = root.read(path, MAX_DOCUMENT as u64).map_err(Error::from);
+                look.offer(Source::File(path.clone()), read.map(|bytes| bytes.map(Zeroizing::new)));
+            }
+        }
+        if look.is_over() {
+            break;
         }
     }
-    sighting
+    look.sighting
 }
 
-enum Look {
-    Document(Zeroizing<Vec<u8>>),
-    Nothing,
-    Pending,
+/// A look under way.
+struct Look<'a> {
+    root: &'a Root,
+    settings: &'a Settings,
+    pinned: Option<Source>,
+    sighting: Sighting,
 }
 
-fn look_at(root: &sys::Root, path: &Path) -> Result<Look, Error> {
-    Ok(match root.open_device(path)? {
-        None | Some(sys::device::Medium::Absent) => Look::Nothing,
-        Some(sys::device::Medium::NotReady) => Look::Pending,
-        Some(sys::device::Medium::Present(device)) => match iso::read(&device, path)? {
-            iso::Content::Document(bytes) => Look::Document(bytes),
-            iso::Content::NoDocument | iso::Content::NotIso => Look::Nothing,
-        },
-    })
+impl Look<'_> {
+    /// Whether nothing more is to be found out.
+    fn is_over(&self) -> bool {
+        self.sighting.document.is_some() && self.pinned.is_none()
+    }
+
+    /// Takes what a place has.
+    fn offer(&mut self, source: Source, found: Result<Option<Zeroizing<Vec<u8>>>, Error>) {
+        let elsewhere = self.pinned.as_ref().filter(|pinned| **pinned != source);
+        match found {
+            Ok(None) => {}
+            Ok(Some(bytes)) if is_azures(&bytes) => {
+                debug!(stage = "transport", %source, "passed over: the document is Azure's own");
+            }
+            Ok(Some(bytes)) => match elsewhere {
+                None if self.sighting.document.is_none() => {
+                    self.sighting.document =
+                        Some(Document { source, bytes, asides: Vec::new(), named: false });
+                }
+                None => {}
+                Some(pinned) => self
+                    .sighting
+                    .ignored
+                    .push(format!("the document in {source}: this guest was configured from {pinned}")),
+            },
+            Err(error) if elsewhere.is_some() => {
+                debug!(stage = "transport", %source, "passed over: {error}");
+            }
+            Err(error) => self.sighting.broken.push(error),
+        }
+    }
+
+    /// Looks at drives and disks: optical drives first, and of these the ones whose discs are labelled as platforms
+    /// label theirs.
+    fn at_devices(&mut self, boot: &Boot) {
+        let candidates = match trust::candidates(self.root, self.settings.devices) {
+            Ok(candidates) => candidates,
+            Err(error) => return self.sighting.broken.push(error.into()),
+        };
+        let mut volumes = Vec::new();
+        for candidate in &candidates {
+            self.sighting.drives |= candidate.kind == Kind::Optical;
+            match self.label(candidate) {
+                Ok(Some(label)) => volumes.push((candidate, label)),
+                Ok(None) => {}
+                Err(error) => self.sighting.broken.push(error),
+            }
+        }
+        volumes.sort_by_key(|(candidate, label)| (candidate.kind, !trust::is_ours(label)));
+        for (candidate, label) in volumes {
+            let (name, path) = (&candidate.name, candidate.path());
+            if trust::is_foreign(&label) {
+                debug!(stage = "transport", device = name, label, "passed over: somebody else's volume");
+            } else if candidate.kind != Kind::Optical && !trust::is_ours(&label) {
+                debug!(stage = "transport", device = name, label, "passed over: a disk without our label");
+            } else if !boot.admits(candidate) {
+                let path = path.display();
+                self.sighting
+                    .ignored
+                    .push(format!("the volume `{label}` on {path}: it was not there at boot"));
+            } else {
+                let found = self.document(candidate);
+                self.offer(Source::Iso(path), found);
+                if self.is_over() {
+                    break;
+                }
+            }
+        }
+        self.sighting.seen = candidates;
+    }
+
+    /// The label of the volume on a device; `None` where there is none to be read, or not yet.
+    fn label(&mut self, candidate: &Candidate) -> Result<Option<String>, Error> {
+        let path = candidate.path();
+        let device = match self.root.open_device(&path) {
+            Ok(None | Some(sys::device::Medium::Absent)) => return Ok(None),
+            Ok(Some(sys::device::Medium::NotReady)) => {
+                self.sighting.pending = true;
+                return Ok(None);
+            }
+            Ok(Some(sys::device::Medium::Present(device))) => device,
+            // It may be let go of; what keeps it busy until nothing is waited for any more is reported.
+            Err(error) => {
+                self.sighting.pending |= error.kind() == io::ErrorKind::ResourceBusy;
+                return Err(error.into());
+            }
+        };
+        match volume::label(&device, &path) {
+            Err(error) if self.has_gone(candidate, &error) => Ok(None),
+            // Of a disk that cannot be read nobody says that it is a platform's.
+            Err(_) if candidate.kind != Kind::Optical => Ok(None),
+            // The kernel may make more of it.
+            Err(_) if self.settings.method != Method::Read => Ok(Some(String::new())),
+            outcome => outcome,
+        }
+    }
+
+    fn document(&mut self, candidate: &Candidate) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+        let path = candidate.path();
+        let Some(sys::device::Medium::Present(device)) = self.root.open_device(&path)? else {
+            return Ok(None);
+        };
+        match volume::document(&device, &path, self.settings.method) {
+            Ok(volume::Content::Document(bytes)) => Ok(Some(bytes)),
+            Ok(volume::Content::NoDocument | volume::Content::NotIso) => Ok(None),
+            Err(error) if self.has_gone(candidate, &error) => Ok(None),
+            Err(error) => {
+                self.sighting.pending |= error.is_temporary();
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether a device failed because it, or its medium, was taken away: then nothing is here.
+    fn has_gone(&self, candidate: &Candidate, error: &Error) -> bool {
+        let Error::Device { source, .. } = error else { return false };
+        sys::device::is_gone(source) || !self.root.exists(format!("/sys/class/block/{}", candidate.name))
+    }
 }
 
-/// The SCSI and ATA optical drives, `sr0` first. `/sys` says which block devices exist, not `/dev`: a node may be left
-/// over, and what is no block device has no place there.
-fn optical_drives(root: &sys::Root, broken: &mut Vec<Error>) -> Vec<PathBuf> {
-    let names = root.list("/sys/class/block").unwrap_or_else(|error| {
-        broken.push(error.into());
-        Vec::new()
-    });
-    let mut drives: Vec<(u32, PathBuf)> =
-        names.iter().filter_map(|name| Some((drive_number(name)?, Path::new("/dev").join(name)))).collect();
-    drives.sort();
-    drives.into_iter().map(|(_, path)| path).collect()
-}
-
-/// The number of an optical drive by its kernel name: `sr0` is 0; `None` for any other block device.
-pub fn drive_number(name: &str) -> Option<u32> {
-    name.strip_prefix("sr")?.parse().ok()
+/// Whether this is the document by which Azure provisions its guests: the same root element, and nothing for us in it.
+fn is_azures(bytes: &[u8]) -> bool {
+    // Its namespace is looked for first, so that nobody else's document is parsed twice.
+    let namespace = environment::AZURE_NAMESPACE.as_bytes();
+    bytes.windows(namespace.len()).any(|window| window == namespace)
+        && environment::parse(bytes).is_ok_and(|(environment, _)| environment.is_azure_provisioning())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Source, drive_number};
+    use super::{Source, Transport};
 
     #[test]
-    fn a_source_is_a_kind_and_a_path() {
-        for text in ["iso:/dev/sr0", "file:env.xml", "iso:a:b"] {
+    fn a_source_is_a_kind_and_where_it_is_needed_a_path() {
+        for text in ["iso:/dev/sr0", "file:env.xml", "iso:a:b", "fwcfg", "credential"] {
             let source: Source = text.parse().expect(text);
             assert_eq!(source.to_string(), text, "shown as it is written");
         }
-        for text in ["", "iso", "iso:", "cd:/dev/sr0", "/dev/sr0"] {
+        for text in ["", "iso", "iso:", "cd:/dev/sr0", "/dev/sr0", "fwcfg:x", "credential:"] {
             text.parse::<Source>().expect_err(text);
         }
     }
 
     #[test]
-    fn only_optical_drives_have_a_drive_number() {
-        for (name, want) in
-            [("sr0", Some(0)), ("sr11", Some(11)), ("sr", None), ("sda", None), ("sr0p1", None)]
-        {
-            assert_eq!(drive_number(name), want, "{name}");
+    fn a_transport_is_a_word_or_a_file_of_the_guest() {
+        for text in ["iso", "fwcfg", "credential", "file:/etc/ovf-env.xml"] {
+            text.parse::<Transport>().expect(text);
+        }
+        for text in ["", "iso:/dev/sr0", "file", "file:", "file:env.xml", "usb"] {
+            text.parse::<Transport>().expect_err(text);
         }
     }
 }

@@ -153,7 +153,9 @@ impl From<transport::Error> for Box<Fault> {
             transport::Error::NoMedium(_) | transport::Error::Missing(..) => {
                 ("EnvironmentNotFound", Exit::Failed)
             }
-            transport::Error::Unreadable(_) => ("SourceUnreadable", Exit::Failed),
+            transport::Error::Unreadable(_) | transport::Error::Device { .. } => {
+                ("SourceUnreadable", Exit::Failed)
+            }
         };
         Fault::new(Part::Transport, code, exit, &error)
     }

@@ -6,16 +6,17 @@
 
 use tracing::{debug, info, warn};
 
-use super::{Fault, Result, chain};
+use super::{Fault, Machine, Result, chain};
 use crate::sys::poll::Poll;
 use crate::sys::uevent::{Received, Uevents};
-use crate::sys::{Error, Root, clock};
-use crate::transport::wait::{Next, Patience, Search};
-use crate::transport::{self, Document};
+use crate::sys::{Error, clock};
+use crate::transport::wait::{Next, Search};
+use crate::transport::{self, Document, Settings, Sighting, Source};
 
 /// A search under way.
 #[derive(Debug)]
 pub struct Finder {
+    settings: Settings,
     search: Search,
     told: bool,
 }
@@ -31,8 +32,8 @@ pub enum Step {
 
 impl Finder {
     /// Starts now.
-    pub fn new(patience: Patience, is_vm: bool, now: clock::Moment) -> Self {
-        Self { search: Search::new(patience, is_vm, now), told: false }
+    pub fn new(settings: &Settings, is_vm: bool, now: clock::Moment) -> Self {
+        Self { settings: settings.clone(), search: Search::new(settings.patience, is_vm, now), told: false }
     }
 
     /// A block device came or changed.
@@ -44,33 +45,36 @@ impl Finder {
     ///
     /// # Errors
     /// The time is over, and all that was found is broken.
-    pub fn look(&mut self, root: &Root, now: clock::Moment) -> Result<Step> {
-        let sighting = transport::look(root);
-        if let Some(document) = sighting.document {
-            for error in sighting.broken {
-                warn!(stage = "transport", "passed over: {}", chain(&error));
+    pub fn look(&mut self, machine: &mut Machine, now: clock::Moment) -> Result<Step> {
+        let mut sighting = transport::look(&machine.root, &self.settings, &machine.boot);
+        // A drive that is still looking may have what comes before a document of another kind.
+        let at_once = |document: &Document| matches!(document.source, Source::Iso(_)) || !sighting.pending;
+        if !sighting.document.as_ref().is_some_and(at_once)
+            && let Next::LookAt(moment) = self.search.next(sighting.drives, sighting.pending, now)
+        {
+            if !std::mem::replace(&mut self.told, true) {
+                let seconds = (moment - now).as_secs_f64();
+                let what =
+                    if sighting.drives { "no document in any drive yet" } else { "no optical drive yet" };
+                info!(stage = "transport", "{what}; waiting up to {seconds:.1} s");
             }
-            return Ok(Step::Over(Some(document)));
+            return Ok(Step::LookAt(moment));
         }
-        match self.search.next(sighting.drives, sighting.pending, now) {
-            Next::LookAt(moment) => {
-                if !std::mem::replace(&mut self.told, true) {
-                    let seconds = (moment - now).as_secs_f64();
-                    let what =
-                        if sighting.drives { "no document in any drive yet" } else { "no optical drive yet" };
-                    info!(stage = "transport", "{what}; waiting up to {seconds:.1} s");
+        machine.boot.close(&sighting.seen);
+        let asides = asides(&sighting);
+        match (sighting.document.take(), sighting.broken.into_iter().next()) {
+            (None, Some(error)) => Err(error.into()),
+            (document, _) => {
+                for aside in &asides {
+                    warn!(stage = "transport", "{aside}");
                 }
-                Ok(Step::LookAt(moment))
+                Ok(Step::Over(document.map(|document| Document { asides, ..document })))
             }
-            Next::GiveUp => match sighting.broken.into_iter().next() {
-                Some(error) => Err(error.into()),
-                None => Ok(Step::Over(None)),
-            },
         }
     }
 
     /// Looks until it is over.
-    pub(super) fn find(mut self, root: &Root) -> Result<Option<Document>> {
+    pub(super) fn find(mut self, machine: &mut Machine) -> Result<Option<Document>> {
         let outside = |error| Fault::outside(&Error::new("wait for", "block devices", error));
         let poll = Poll::new().map_err(outside)?;
         // Heard from before the first look, so that nothing comes between the two.
@@ -80,7 +84,7 @@ impl Finder {
         }
         loop {
             let now = clock::now();
-            match self.look(root, now)? {
+            match self.look(machine, now)? {
                 Step::Over(document) => return Ok(document),
                 Step::LookAt(moment) => {
                     while clock::now() < moment && !uevents.as_ref().is_some_and(block_event) {
@@ -93,6 +97,12 @@ impl Finder {
             }
         }
     }
+}
+
+/// What there is to say about places that the document did not come from.
+fn asides(sighting: &Sighting) -> Vec<String> {
+    let broken = sighting.broken.iter().map(|error| format!("passed over: {}", chain(error)));
+    broken.chain(sighting.ignored.iter().map(|what| format!("ignored: {what}"))).collect()
 }
 
 /// Whether an event of a block device has come. Reads all that have, as an edge-triggered wait wants.

@@ -118,11 +118,13 @@ impl Running {
         let begin = now();
         match self.options.source.clone() {
             Some(source) => {
-                let document = crate::transport::fetch(&source, false).map(Some).map_err(Into::into);
+                let method = config.transport.method;
+                let document = crate::transport::fetch(&source, &self.machine.root, method, false);
+                let document = document.map(Some).map_err(Into::into);
                 self.configure(&config, document, begin);
             }
             None => {
-                let finder = Finder::new(config.patience, self.machine.verdict.is_vm(), begin);
+                let finder = Finder::new(&config.transport, self.machine.verdict.is_vm(), begin);
                 self.phase = Phase::Searching { config: Box::new(config), finder, begin, look_at: begin };
                 self.look();
             }
@@ -194,7 +196,7 @@ impl Running {
     fn look(&mut self) {
         let Phase::Searching { finder, look_at, begin, .. } = &mut self.phase else { return };
         let begin = *begin;
-        let document = match finder.look(&self.machine.root, now()) {
+        let document = match finder.look(&mut self.machine, now()) {
             Ok(Step::LookAt(moment)) => {
                 *look_at = moment;
                 return;

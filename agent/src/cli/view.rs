@@ -10,12 +10,14 @@ use serde_json::json;
 
 use crate::agent::Received;
 use crate::environment::{self, Environment, Properties};
+use crate::interfaces::Interfaces;
 use crate::parameters::Declared;
 use crate::template::MASK;
 
 /// The environment as it may be shown.
 pub(super) struct View<'a> {
     pub(super) declared: &'a Declared,
+    pub(super) interfaces: &'a Interfaces,
     pub(super) show_sensitive: bool,
 }
 
@@ -34,9 +36,15 @@ impl View<'_> {
             .iter()
             .map(|entity| (entity.id.clone(), json!({ "properties": properties_json(&entity.properties) })))
             .collect();
+        let mended = received
+            .warnings
+            .iter()
+            .map(|w| json!({ "line": w.line, "column": w.column, "message": w.message }));
+        // These are about other places than the document, so they have no position in it.
+        let asides = received.asides.iter().map(|message| json!({ "message": message }));
         json!({
             "id": id,
-            "source": received.source,
+            "source": received.source.to_string(),
             "digest": received.digest,
             "platform": {
                 "kind": platform.kind,
@@ -47,15 +55,16 @@ impl View<'_> {
             },
             "properties": properties_json(properties),
             "entities": entities,
-            "adapters": adapters.iter().map(|a| json!({ "mac": a.mac, "network": a.network, "unit": a.unit })).collect::<Vec<_>>(),
+            "adapters": adapters.iter().map(|a| json!({
+                "mac": a.mac, "network": a.network, "unit": a.unit, "ifname": self.interfaces.name(a),
+            })).collect::<Vec<_>>(),
             "sections": sections.iter().map(|s| json!({ "namespace": s.namespace, "name": s.name })).collect::<Vec<_>>(),
-            "warnings": received.warnings.iter()
-                .map(|w| json!({ "line": w.line, "column": w.column, "message": w.message })).collect::<Vec<_>>(),
+            "warnings": mended.chain(asides).collect::<Vec<_>>(),
         })
     }
 
     pub(super) fn print(&self, out: &mut impl Write, received: &Received) -> io::Result<()> {
-        let Environment { id, platform, properties, entities, .. } = &received.environment;
+        let Environment { id, platform, properties, entities, adapters, sections } = &received.environment;
         writeln!(out, "environment  {}", if id.is_empty() { "(no id)".to_owned() } else { escaped(id) })?;
         writeln!(out, "source       {}", received.source)?;
         let platform: Vec<_> = [&platform.kind, &platform.version, &platform.vendor, &platform.locale]
@@ -66,9 +75,22 @@ impl View<'_> {
         if !platform.is_empty() {
             writeln!(out, "platform     {}", escaped(&platform.join(", ")))?;
         }
+        for section in sections {
+            writeln!(out, "section      {} ({})", escaped(&section.name), escaped(&section.namespace))?;
+        }
+        if !adapters.is_empty() {
+            writeln!(out, "\nadapters")?;
+        }
+        for adapter in adapters {
+            let name = self.interfaces.name(adapter).unwrap_or("(no interface)");
+            writeln!(out, "  {}  {}  {}", escaped(&adapter.mac), name, escaped(&adapter.network))?;
+        }
         self.table(out, "properties", properties)?;
         for entity in entities {
             self.table(out, &format!("entity {}", escaped(&entity.id)), &entity.properties)?;
+        }
+        for aside in &received.asides {
+            writeln!(out, "\nwarning: {}", escaped(aside))?;
         }
         for warning in &received.warnings {
             writeln!(

@@ -6,7 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -89,5 +89,17 @@ impl Device {
     /// The device fails, or ends before the buffer is full.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.file.read_exact_at(buffer, offset)
+    }
+}
+
+/// Whether an error means that the device, or the medium in it, is not there any more.
+pub fn is_gone(error: &io::Error) -> bool {
+    use nix::libc::{ENODEV, ENOMEDIUM, ENXIO};
+    error.raw_os_error().is_some_and(|number| [ENODEV, ENOMEDIUM, ENXIO].contains(&number))
+}
+
+impl AsFd for Device {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }

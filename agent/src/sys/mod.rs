@@ -14,6 +14,7 @@ pub mod caller;
 pub mod clock;
 pub mod cpuid;
 pub mod device;
+pub mod mount;
 pub mod net;
 pub mod place;
 pub mod poll;
@@ -22,6 +23,7 @@ pub mod process;
 mod root;
 pub mod signals;
 pub mod uevent;
+pub mod unpack;
 mod walk;
 
 use std::io;

@@ -15,6 +15,11 @@ pub fn has_journal_stream() -> bool {
     std::env::var_os("JOURNAL_STREAM").is_some()
 }
 
+/// Where the service manager put this process's credentials (systemd.exec(5), `$CREDENTIALS_DIRECTORY`).
+pub fn credentials_directory() -> Option<std::path::PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").map(Into::into)
+}
+
 /// Whether standard error leads to nobody in particular: closed, `/dev/null` or the console. A program that init
 /// started before there is any log has one of these; a person's terminal, a pipe or a file is none.
 pub fn stderr_is_unattended() -> bool {

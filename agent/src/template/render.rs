@@ -17,7 +17,8 @@ use super::escape::Refusal;
 use super::front_matter::Escape;
 use super::scan::Body;
 use super::{Template, TemplateSet, filters};
-use crate::environment::Platform;
+use crate::environment::{Adapter, Platform};
+use crate::interfaces::Interfaces;
 use crate::parameters::{self, Declared, Parameters};
 use crate::problem::{Problem, Problems};
 
@@ -33,6 +34,10 @@ pub struct Surroundings<'a> {
     pub hypervisor: &'a str,
     /// The Environment's id, empty where there is none.
     pub environment_id: &'a str,
+    /// The network adapters, where the platform tells of them.
+    pub adapters: &'a [Adapter],
+    /// The interfaces that they are in this guest.
+    pub interfaces: &'a Interfaces,
 }
 
 /// A file as it should be.
@@ -134,6 +139,13 @@ fn context(
     struct EnvironmentFields<'a> {
         id: &'a str,
     }
+    #[derive(Serialize)]
+    struct AdapterFields<'a> {
+        mac: &'a str,
+        network: &'a str,
+        unit: Option<u32>,
+        ifname: Option<&'a str>,
+    }
     let mut context = Context::new();
     for (name, value) in parameters.iter() {
         let value = match value {
@@ -158,6 +170,17 @@ fn context(
     context.insert("platform", &platform);
     context.insert("hypervisor", surroundings.hypervisor);
     context.insert("environment", &EnvironmentFields { id: surroundings.environment_id });
+    let mut adapters = Vec::new();
+    for adapter in surroundings.adapters {
+        let Adapter { mac, network, unit } = adapter;
+        adapters.push(AdapterFields {
+            mac,
+            network,
+            unit: *unit,
+            ifname: surroundings.interfaces.name(adapter),
+        });
+    }
+    context.insert("adapters", &adapters);
     context
 }
 
