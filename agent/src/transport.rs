@@ -177,6 +177,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// The files that came with the document could not be written.
+    #[error("cannot extract the files of the OVF environment")]
+    Extract(#[source] sys::Error),
     /// A drive that was asked for by name has no disc in it.
     #[error("no OVF environment in {0}: the drive is empty")]
     NoMedium(Source),
@@ -192,7 +195,7 @@ impl Error {
             Self::Unreadable(error) => error.kind(),
             Self::Device { source, .. } => source.kind(),
             Self::NoMedium(_) => return true,
-            Self::Missing(..) | Self::Image { .. } => return false,
+            Self::Missing(..) | Self::Image { .. } | Self::Extract(_) => return false,
         };
         matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::ResourceBusy)
     }

@@ -156,6 +156,7 @@ impl From<transport::Error> for Box<Fault> {
             transport::Error::Unreadable(_) | transport::Error::Device { .. } => {
                 ("SourceUnreadable", Exit::Failed)
             }
+            transport::Error::Extract(_) => ("FilesNotWritten", Exit::Failed),
         };
         Fault::new(Part::Transport, code, exit, &error)
     }

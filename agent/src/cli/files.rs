@@ -32,8 +32,7 @@ pub(super) fn print(out: &mut impl Write, files: &[ExtraFile]) -> io::Result<()>
 
 /// Extracts all files, or none, to a new directory.
 pub(super) fn extract(place: Place<'_>, target: &Path) -> Result<(), Error> {
-    let unpack = Unpack::begin(target)?;
+    let unpack = Unpack::begin(target).map_err(Error::Extract)?;
     transport::extract(place, |file, bytes| unpack.add(&file.path, bytes))?;
-    unpack.finish()?;
-    Ok(())
+    unpack.finish().map_err(Error::Extract)
 }

@@ -47,7 +47,7 @@ impl Unpack {
         if !relative.components().all(|part| matches!(part, Component::Normal(_))) {
             return Err(fail(io::Error::from(io::ErrorKind::InvalidInput)));
         }
-        if let Some(parent) = relative.parent() {
+        if let Some(parent) = relative.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             self.make_dir(parent).map_err(fail)?;
         }
         OpenOptions::new()
@@ -107,6 +107,7 @@ mod tests {
         fs::create_dir(&target).expect("mkdir");
         let unpack = Unpack::begin(&target).expect("an empty directory is as good as none");
         unpack.add("a/b/c.txt", b"c").expect("written");
+        unpack.add("d.txt", b"d").expect("written");
         unpack.finish().expect("renamed");
         let mode = |path: &str| fs::metadata(target.join(path)).expect(path).permissions().mode() & 0o777;
         assert_eq!((mode(""), mode("a"), mode("a/b/c.txt")), (0o700, 0o700, 0o600));

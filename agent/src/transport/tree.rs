@@ -79,9 +79,12 @@ pub(super) enum Broken {
     /// It is not what it should be.
     #[error(transparent)]
     Defect(#[from] Defect),
-    /// Something around it failed: mounting it, or writing what was read.
+    /// It could not be mounted, or not read where it is.
     #[error("{}: {}", .0, .0.source)]
     System(#[from] sys::Error),
+    /// Whoever was given a file could not take it.
+    #[error("{}: {}", .0, .0.source)]
+    Taker(sys::Error),
 }
 
 /// A volume that is readable, but not what it should be.
@@ -161,7 +164,7 @@ pub(super) fn extract(
     }
     for (file, node) in files {
         let bytes = tree.read(node, file.len)?;
-        take(&file, &bytes)?;
+        take(&file, &bytes).map_err(Broken::Taker)?;
     }
     Ok(())
 }

@@ -84,6 +84,7 @@ fn error(path: &Path, broken: Broken) -> Error {
     match broken {
         Broken::Device { what, error: source } => Error::Device { path, what, source },
         Broken::System(error) => Error::Unreadable(error),
+        Broken::Taker(error) => Error::Extract(error),
         Broken::Format(_) | Broken::Defect(_) => Error::Image { path, reason: broken.to_string() },
     }
 }
