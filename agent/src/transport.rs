@@ -366,6 +366,10 @@ impl Look<'_> {
         };
         match volume::label(&device, &path) {
             Err(error) if self.has_gone(candidate, &error) => Ok(None),
+            Err(error) if candidate.kind == Kind::Optical && may_pass(&error) => {
+                self.sighting.pending = true;
+                Err(error)
+            }
             // Of a disk that cannot be read nobody says that it is a platform's.
             Err(_) if candidate.kind != Kind::Optical => Ok(None),
             // The kernel may make more of it.
@@ -384,7 +388,7 @@ impl Look<'_> {
             Ok(volume::Content::NoDocument | volume::Content::NotIso) => Ok(None),
             Err(error) if self.has_gone(candidate, &error) => Ok(None),
             Err(error) => {
-                self.sighting.pending |= error.is_temporary();
+                self.sighting.pending |= may_pass(&error);
                 Err(error)
             }
         }
@@ -395,6 +399,12 @@ impl Look<'_> {
         let Error::Device { source, .. } = error else { return false };
         sys::device::is_gone(source) || !self.root.exists(format!("/sys/class/block/{}", candidate.name))
     }
+}
+
+/// Whether a place should be looked at again while there is patience. First reads of a drive that has just come do fail
+/// at times, and one that is being taken away fails before it is gone.
+fn may_pass(error: &Error) -> bool {
+    matches!(error, Error::Device { .. }) || error.is_temporary()
 }
 
 /// Whether this is the document by which Azure provisions its guests: the same root element, and nothing for us in it.

@@ -38,4 +38,4 @@ pub use iso::Variant;
 pub use lab::{Bench, Lab};
 pub use machine::{Drive, Machine};
 pub use report::Report;
-pub use vm::{Connect, Vm};
+pub use vm::{Connect, Vm, image};

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 const WANTED: [&str; 8] =
     ["virtio_pci", "virtio_console", "ata_piix", "ahci", "virtio_scsi", "sr_mod", "isofs", "nls_utf8"];
 
-/// What some tests load themselves, by `load NAME` in the guest: disks of all buses, what can stand on top of one, and
-/// QEMU's firmware configuration.
-const ON_DEMAND: [&str; 10] = [
+/// What some tests load themselves, by `load NAME` in the guest: disks of all buses, what can stand on top of one,
+/// QEMU's firmware configuration, and a network card.
+const ON_DEMAND: [&str; 11] = [
     "virtio_blk",
     "sd_mod",
     "nvme",
@@ -25,6 +25,7 @@ const ON_DEMAND: [&str; 10] = [
     "zram",
     "nbd",
     "qemu_fw_cfg",
+    "virtio_net",
 ];
 
 /// The module files of a guest, in load order each.

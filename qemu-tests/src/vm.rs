@@ -14,7 +14,7 @@ use crate::qmp::Qmp;
 use crate::report::Report;
 use crate::saved::Saved;
 use anyhow::{Context, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -192,26 +192,38 @@ impl Vm {
         self.qmp.execute("blockdev-change-medium", arguments).map(drop)
     }
 
-    /// Plugs in a further drive with `disc` in it.
+    /// Plugs in a further optical drive with `disc` in it.
     pub fn plug_drive(&mut self, disc: &Path) -> Result<()> {
+        self.plug(json!({ "driver": "scsi-cd", "bus": "scsi.0" }), image(disc)).map(drop)
+    }
+
+    /// Plugs in `device` on top of `block`, both as QMP's `device_add` and `blockdev-add` take them, but for the names
+    /// that connect them; the device's `id`, for [`Vm::unplug`].
+    pub fn plug(&mut self, mut device: Value, mut block: Value) -> Result<String> {
         self.plugged += 1;
-        let (node, device) = (format!("disc{}", self.plugged), format!("plugged{}", self.plugged));
-        let file = json!({ "driver": "file", "filename": disc });
-        let block = json!({ "driver": "raw", "node-name": node, "read-only": true, "file": file });
+        let (node, id) = (format!("disc{}", self.plugged), format!("plugged{}", self.plugged));
+        block["node-name"] = node.as_str().into();
         self.qmp.execute("blockdev-add", block)?;
-        let drive = json!({ "driver": "scsi-cd", "bus": "scsi.0", "drive": node, "id": device });
-        self.qmp.execute("device_add", drive).map(drop)
+        device["drive"] = node.into();
+        device["id"] = id.as_str().into();
+        self.qmp.execute("device_add", device)?;
+        Ok(id)
+    }
+
+    /// Takes a device away, and waits until the guest has let go of it.
+    pub fn unplug(&mut self, id: &str) -> Result<()> {
+        self.qmp.execute("device_del", json!({ "id": id }))?;
+        loop {
+            let deleted = self.qmp.event("DEVICE_DELETED", Duration::from_secs(20))?;
+            if deleted["data"]["device"] == id {
+                return Ok(());
+            }
+        }
     }
 
     /// Takes the agent's port away from the guest.
     pub fn unplug_port(&mut self) -> Result<()> {
-        self.qmp.execute("device_del", json!({ "id": AGENT_PORT_ID }))?;
-        loop {
-            let deleted = self.qmp.event("DEVICE_DELETED", Duration::from_secs(20))?;
-            if deleted["data"]["device"] == AGENT_PORT_ID {
-                return Ok(());
-            }
-        }
+        self.unplug(AGENT_PORT_ID)
     }
 
     /// Gives the agent's port back to the guest; the host's connection has stayed.
@@ -226,6 +238,11 @@ impl Vm {
     pub fn evidence(&self) -> Evidence {
         Evidence { console: Arc::clone(&self.console), log: self.host.log(), errors: self.errors.clone() }
     }
+}
+
+/// A block device that holds an image and cannot be written, for [`Vm::plug`].
+pub fn image(path: &Path) -> Value {
+    json!({ "driver": "raw", "read-only": true, "file": { "driver": "file", "filename": path } })
 }
 
 impl Evidence {

@@ -13,6 +13,7 @@ mod harness;
 mod hotplug;
 mod life;
 mod platform;
+mod transport;
 
 use libtest_mimic::{Arguments, Trial};
 use qemu_tests::{Bench, Lab};
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
     let groups = [
         life::TRIALS,
         platform::TRIALS,
+        transport::TRIALS,
         boot::TRIALS,
         hotplug::TRIALS,
         environment::TRIALS,
