@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod boot;
+pub mod guestinfo;
 mod iso;
 mod mounted;
 mod platform;

@@ -10,10 +10,12 @@
 #![expect(clippy::disallowed_methods, reason = "this is where the outside world is")]
 
 pub mod accounts;
+pub mod backdoor;
 pub mod caller;
 pub mod clock;
 pub mod cpuid;
 pub mod device;
+mod fork;
 pub mod mount;
 pub mod net;
 pub mod place;
