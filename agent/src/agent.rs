@@ -28,7 +28,7 @@ use crate::state::State;
 use crate::sys::{Root, clock, process};
 use crate::template::{Rendered, Surroundings};
 use crate::transport::boot::Boot;
-use crate::transport::{self, Document, Source};
+use crate::transport::{self, Document, Here, Source};
 
 pub use fault::{Exit, Fault, Result, chain};
 pub use finder::{Finder, Step};
@@ -66,6 +66,11 @@ impl Machine {
         Self { root, verdict, took, boot }
     }
 
+    /// What `transport` needs to know of it.
+    fn here(&self) -> Here<'_> {
+        Here { root: &self.root, vm: self.verdict.vm }
+    }
+
     /// Gets the document: from the source that was named, or by looking and waiting as the configuration says. Blocks;
     /// [`run`] has a loop of its own.
     ///
@@ -74,7 +79,7 @@ impl Machine {
     pub fn document(&mut self, config: &Config, source: Option<&Source>) -> Result<Option<Document>> {
         let begin = clock::now();
         let document = match source {
-            Some(source) => Some(transport::fetch(source, &self.root, config.transport.method, true)?),
+            Some(source) => Some(transport::fetch(self.here(), source, config.transport.method, true)?),
             None => Finder::new(&config.transport, self.verdict.is_vm(), begin).find(self)?,
         };
         self.took.transport = micros_since(begin);

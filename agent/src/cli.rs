@@ -57,7 +57,8 @@ struct Common {
     /// Read agent.toml and templates/ from here instead of /etc/ovf-agent inside the root
     #[arg(long, global = true, value_name = "DIR")]
     config: Option<PathBuf>,
-    /// Take the environment from here instead of looking for it: iso:PATH, file:PATH, fwcfg or credential
+    /// Take the environment from here instead of looking for it: iso:PATH, file:PATH, guestinfo, fwcfg or
+    /// credential
     #[arg(long, global = true, value_name = "SOURCE")]
     source: Option<Source>,
     /// Write the report, as the platform would receive it, to this file as well (run, apply)

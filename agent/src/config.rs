@@ -194,7 +194,7 @@ impl Complaints<'_> {
     /// `[transport] order`; by default every transport that needs no path.
     fn order(&mut self, words: Option<Vec<Spanned<String>>>) -> Vec<Transport> {
         let Some(words) = words else {
-            return vec![Transport::Iso, Transport::FwCfg, Transport::Credential];
+            return vec![Transport::Iso, Transport::Guestinfo, Transport::FwCfg, Transport::Credential];
         };
         let mut order = Vec::new();
         for word in words {

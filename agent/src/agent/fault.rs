@@ -153,9 +153,9 @@ impl From<transport::Error> for Box<Fault> {
             transport::Error::NoMedium(_) | transport::Error::Missing(..) => {
                 ("EnvironmentNotFound", Exit::Failed)
             }
-            transport::Error::Unreadable(_) | transport::Error::Device { .. } => {
-                ("SourceUnreadable", Exit::Failed)
-            }
+            transport::Error::Unreadable(_)
+            | transport::Error::Device { .. }
+            | transport::Error::Guestinfo(_) => ("SourceUnreadable", Exit::Failed),
             transport::Error::Extract(_) => ("FilesNotWritten", Exit::Failed),
         };
         Fault::new(Part::Transport, code, exit, &error)

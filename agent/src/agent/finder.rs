@@ -46,7 +46,7 @@ impl Finder {
     /// # Errors
     /// The time is over, and all that was found is broken.
     pub fn look(&mut self, machine: &mut Machine, now: clock::Moment) -> Result<Step> {
-        let mut sighting = transport::look(&machine.root, &self.settings, &machine.boot);
+        let mut sighting = transport::look(machine.here(), &self.settings, &machine.boot);
         // A drive that is still looking may have what comes before a document of another kind.
         let at_once = |document: &Document| matches!(document.source, Source::Iso(_)) || !sighting.pending;
         if !sighting.document.as_ref().is_some_and(at_once)

@@ -119,7 +119,7 @@ impl Running {
         match self.options.source.clone() {
             Some(source) => {
                 let method = config.transport.method;
-                let document = crate::transport::fetch(&source, &self.machine.root, method, false);
+                let document = crate::transport::fetch(self.machine.here(), &source, method, false);
                 let document = document.map(Some).map_err(Into::into);
                 self.configure(&config, document, begin);
             }

@@ -9,6 +9,7 @@ mod appliance;
 mod boot;
 mod cases;
 mod environment;
+mod guestinfo;
 mod harness;
 mod hotplug;
 mod life;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         boot::TRIALS,
         hotplug::TRIALS,
         environment::TRIALS,
+        guestinfo::TRIALS,
         cases::TRIALS,
         harness::TRIALS,
     ];
