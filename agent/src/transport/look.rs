@@ -16,7 +16,7 @@ use super::trust::{self, Candidate, Kind};
 use super::{Document, Error, Here, platform, volume};
 use crate::environment::{self, MAX_DOCUMENT};
 use crate::sys::Root;
-use crate::sys::device::{Medium, is_gone};
+use crate::sys::device::{Device, Medium, is_gone};
 
 /// What a look at all the places gave.
 #[derive(Debug, Default)]
@@ -115,14 +115,14 @@ impl Look<'_> {
         let mut volumes = Vec::new();
         for candidate in &candidates {
             self.sighting.drives |= candidate.kind == Kind::Optical;
-            match self.label(candidate) {
-                Ok(Some(label)) => volumes.push((candidate, label)),
+            match self.volume(candidate) {
+                Ok(Some((device, label))) => volumes.push((candidate, device, label)),
                 Ok(None) => {}
                 Err(error) => self.sighting.broken.push(error),
             }
         }
-        volumes.sort_by_key(|(candidate, label)| (candidate.kind, !trust::is_ours(label)));
-        for (candidate, label) in volumes {
+        volumes.sort_by_key(|(candidate, _, label)| (candidate.kind, !trust::is_ours(label)));
+        for (candidate, device, label) in volumes {
             let (name, path) = (&candidate.name, candidate.path());
             if trust::is_foreign(&label) {
                 debug!(stage = "transport", device = name, label, "passed over: somebody else's volume");
@@ -134,7 +134,7 @@ impl Look<'_> {
                     .ignored
                     .push(format!("the volume `{label}` on {path}: it was not there at boot"));
             } else {
-                let found = self.document(candidate);
+                let found = self.document(candidate, &device);
                 self.offer(Source::Iso(path), found);
                 if self.is_over() {
                     break;
@@ -144,8 +144,8 @@ impl Look<'_> {
         self.sighting.seen = candidates;
     }
 
-    /// The label of the volume on a device; `None` where there is none to be read, or not yet.
-    fn label(&mut self, candidate: &Candidate) -> Result<Option<String>, Error> {
+    /// A device that is readable, and the label of the volume on it; `None` where there is none to be read, or not yet.
+    fn volume(&mut self, candidate: &Candidate) -> Result<Option<(Device, String)>, Error> {
         let path = candidate.path();
         let device = match self.root.open_device(&path) {
             Ok(None | Some(Medium::Absent)) => return Ok(None),
@@ -169,17 +169,17 @@ impl Look<'_> {
             // Of a disk that cannot be read nobody says that it is a platform's.
             Err(_) if candidate.kind != Kind::Optical => Ok(None),
             // The kernel may make more of it.
-            Err(_) if self.settings.method != Method::Read => Ok(Some(String::new())),
-            outcome => outcome,
+            Err(_) if self.settings.method != Method::Read => Ok(Some((device, String::new()))),
+            outcome => Ok(outcome?.map(|label| (device, label))),
         }
     }
 
-    fn document(&mut self, candidate: &Candidate) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
-        let path = candidate.path();
-        let Some(Medium::Present(device)) = self.root.open_device(&path)? else {
-            return Ok(None);
-        };
-        match volume::document(&device, &path, self.settings.method) {
+    fn document(
+        &mut self,
+        candidate: &Candidate,
+        device: &Device,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+        match volume::document(device, &candidate.path(), self.settings.method) {
             Ok(volume::Content::Document(bytes)) => Ok(Some(bytes)),
             Ok(volume::Content::NoDocument | volume::Content::NotIso) => Ok(None),
             Err(error) if self.has_gone(candidate, &error) => Ok(None),
