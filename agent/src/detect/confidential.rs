@@ -1,11 +1,16 @@
 //! Guests whose memory the hypervisor cannot read.
 //!
 //! Decides which kind we are, as far as a process can see it. It is an attribute beside the hypervisor's name, never
-//! the name. SEV's levels stand in an MSR, which few kernels show; without it, a guest with SEV is at least that, and
-//! the driver for attestation tells SNP. Does not decide whether any of it is true: that takes an attestation.
+//! the name. Does not decide whether any of it is true: that takes an attestation.
 //!
-//! Sources: AMD APM volume 2, 15.34 (leaf 0x8000001F, MSR 0xC0010131); Intel TDX module specification (leaf 0x21);
-//! Hyper-V TLFS (leaves 0x40000003, 0x4000000C); Linux, `drivers/virt/coco`, `arch/s390/kernel/uv.c`.
+//! SEV's levels stand in an MSR, which root can read where the `msr` module is loaded. Elsewhere we say no more than is
+//! certain: `sev-snp` where SNP's driver for attestation is there, else `sev`, which the other two contain; systemd
+//! then says `none`. The leaf has bits for SEV-ES and SEV-SNP, too; QEMU clears those that are not in use, but by the
+//! manual they are what the processor could do.
+//!
+//! Sources: AMD APM volume 3 (leaf 0x8000001F), volume 2, 15.34 (MSR 0xC0010131); Intel TDX module specification (leaf
+//! 0x21); Hyper-V TLFS (leaves 0x40000003, 0x4000000C); systemd's `src/basic/confidential-virt.c`; Linux,
+//! `drivers/virt/coco`, `arch/s390/kernel/uv.c`, `arch/arm64/kernel/rsi.c`.
 
 #![forbid(unsafe_code)]
 
@@ -53,7 +58,7 @@ pub(super) const ROWS: &[Row] = &[
     (Exists(TDX_DEVICE), "tdx"), // tdx-guest.c
     (Sev, "sev"),
     (One(PROTECTED), "protvirt"),
-    (Exists(REALM), "cca"), // arm-cca-guest.c; systemd 258
+    (Exists(REALM), "cca"), // rsi.c; systemd 258
 ];
 
 impl Tables<'_> {

@@ -16,8 +16,7 @@ pub(super) const MANAGERS: &[&str] = &[
     "systemd-nspawn", // systemd-nspawn(1)
     "lxc-libvirt",    // libvirt, src/lxc/lxc_container.c
     "lxc",            // LXC, src/lxc/start.c
-    "openvz",         // systemd's list, from here on
-    "docker",
+    "docker",         // systemd's list, from here on; `openvz` is not on it
     "podman",
     "rkt",
     "wsl",
@@ -48,7 +47,7 @@ pub(super) enum Part {
 pub(super) const CGROUPS: &[Cgroup] = &[
     (Part::Contains("/docker/"), "docker"), // moby with cgroupfs
     (Part::Scope("docker-"), "docker"),     // moby with systemd
-    (Part::Contains("/libpod-"), "podman"), // podman, libpod/container_internal_linux.go
+    (Part::Contains("/libpod-"), "podman"), // podman, libpod/container_internal*.go
     (Part::Contains("/lxc/"), "lxc"),       // LXC before 4
 ];
 

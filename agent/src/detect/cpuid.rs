@@ -15,28 +15,28 @@ pub(super) type Signature = (&'static [u8; 12], &'static str);
 
 pub(super) const SIGNATURES: &[Signature] = &[
     (b"KVMKVMKVM\0\0\0", "kvm"),      // Linux, Documentation/virt/kvm/x86/cpuid.rst
-    (b"Linux KVM Hv", "kvm"), // KVM with Hyper-V's enlightenments passed through (QEMU, docs/system/i386/hyperv.rst)
-    (b"LKVMLKVMLKVM", "kvm"), // kvmtool, x86/cpuid.c
-    (b"TCGTCGTCGTCG", "qemu"), // QEMU's software emulation, target/i386/cpu.c
+    (b"Linux KVM Hv", "kvm"), // Linux, arch/x86/kvm/hyperv.c: what a VMM that passes all enlightenments through shows
+    (b"LKVMLKVMLKVM", "kvm"), // virt-what, virt-what-cpuid-helper.c; kvmtool itself wrote it elsewhere: see platform
+    (b"TCGTCGTCGTCG", "qemu"), // QEMU, target/i386/cpu.c: its software emulation
     (b"XenVMMXenVMM", "xen"), // Xen, public/arch-x86/cpuid.h
     (b"VMwareVMware", "vmware"), // VMware KB 1009458
     (MICROSOFT, "microsoft"), // Hyper-V TLFS 2.4, and whoever imitates it
     (b"bhyve bhyve ", "bhyve"), // FreeBSD, sys/amd64/vmm/x86.c
-    (b"BHyVE BHyVE ", "bhyve"), // the same in its first years
+    (b"BHyVE BHyVE ", "bhyve"), // an older spelling that detectors list beside it (the crate raw-cpuid, VMAware)
     (b"QNXQVMBSQG\0\0", "qnx"), // systemd, src/basic/virt.c
-    (b"ACRNACRNACRN", "acrn"), // ACRN, hypervisor/arch/x86/guest/vcpuid.c
-    (b"SRESRESRESRE", "sre"), // systemd, src/basic/virt.c
+    (b"ACRNACRNACRN", "acrn"),  // ACRN, hypervisor/arch/x86/guest/vcpuid.c
+    (b"SRESRESRESRE", "sre"),   // systemd, src/basic/virt.c
     (b"Apple VZ\0\0\0\0", "apple"), // systemd, src/basic/virt.c
-    (b"VBoxVBoxVBox", "oracle"), // VirtualBox with paravirt = minimal or hyperv, GIMHv.cpp
-    (b"prl hyperv  ", "parallels"), // seen by detectors; Parallels documents none
+    (b"VBoxVBoxVBox", "oracle"), // VirtualBox, GIMHv.cpp: paravirt = hyperv unless told to say Microsoft Hv
+    (b"prl hyperv  ", "parallels"), // detectors list it (stress-ng, core-cpu.c); Parallels documents none
     (b" lrpepyh  vr", "parallels"), // the same with its bytes swapped
     (b"OpenBSDVMM58", "vm-other"), // OpenBSD, sys/arch/amd64/include/vmmvar.h
-    (b"Jailhouse\0\0\0", "vm-other"), // Jailhouse, Documentation/hypervisor-interfaces.txt
+    (b"Jailhouse\0\0\0", "vm-other"), // Linux, arch/x86/kernel/jailhouse.c
     (b"UnisysSpar64", "vm-other"), // util-linux, sys-utils/lscpu-virt.c
-    (b"___ NVMM ___", "vm-other"), // NetBSD, sys/dev/nvmm/x86
+    (b"___ NVMM ___", "vm-other"), // NetBSD, sys/dev/nvmm/x86/nvmm_x86_svm.c
     (b"HAXMHAXMHAXM", "vm-other"), // Intel HAXM, core/cpuid.c
-    (b"EVMMEVMMEVMM", "vm-other"), // Intel KGT
-    (b"Napocahv    ", "vm-other"), // Bitdefender Napoca
+    (b"EVMMEVMMEVMM", "vm-other"), // Intel's Kernel Guard (iKGT); Android's minigbm, i915.c, looks for it
+    (b"Napocahv    ", "vm-other"), // Bitdefender Napoca, by stress-ng's list
 ];
 
 /// Proves little: KVM, Xen, VirtualBox and others show it to please Windows.

@@ -34,14 +34,14 @@ pub(super) const PREFIXES: &[Prefix] = &[
     ("KubeVirt", "kvm"),                 // systemd#24143
     ("Alibaba Cloud ECS", "kvm"),        // systemd after 257
     (AMAZON, "amazon"),                  // Nitro; also on its bare metal: see is_amazon_vm
-    ("QEMU", "qemu"),                    // hw/i386/pc.c, hw/arm/virt.c
+    ("QEMU", "qemu"),                    // hw/i386/pc_piix.c (later fw_cfg.c), hw/arm/virt.c
     ("VMware", "vmware"),                // VMware KB 1009458
     ("VMW", "vmware"),                   // the firmware of newer virtual hardware (systemd)
     ("innotek GmbH", "oracle"),          // VirtualBox; its maker's name before Sun and Oracle
-    ("VirtualBox", "oracle"),            // VirtualBox, PcBiosTable
+    ("VirtualBox", "oracle"),            // VirtualBox, DevFwCommon.cpp
     (ORACLE, "oracle"),                  // VirtualBox' board; also Oracle's servers: see is_virtualbox
     ("Xen", "xen"),                      // Xen, hvmloader/smbios.c
-    ("Bochs", "bochs"),                  // Bochs, and QEMU before 1.0
+    ("Bochs", "bochs"),                  // Bochs, and QEMU's machines before pc-i440fx-2.0
     ("Parallels", "parallels"),          // systemd#23856
     ("BHYVE", "bhyve"),                  // bhyve's UEFI
     ("Hyper-V", "microsoft"),            // the version of generation 2

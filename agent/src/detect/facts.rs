@@ -163,10 +163,13 @@ fn lines(text: &str, names: &[&str]) -> Option<String> {
     (!kept.is_empty()).then_some(kept)
 }
 
-/// A field without what makes this machine known: of the UUID the first group, of the serial number a platform's domain.
+/// A field without what makes this machine known: of the UUID the first group, of the serial number a platform's part.
 fn anonymous(field: &str, text: &str) -> Option<String> {
     match field {
         "product_uuid" => text.split('-').next().map(str::to_owned),
+        "product_serial" if text.starts_with(platform::GOOGLE_SERIAL) => {
+            Some(format!("{}*", platform::GOOGLE_SERIAL))
+        }
         "product_serial" => {
             text.ends_with(platform::SERIAL_DOMAIN).then(|| format!("*{}", platform::SERIAL_DOMAIN))
         }

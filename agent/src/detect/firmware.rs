@@ -46,12 +46,12 @@ pub(super) const TREE_FILES: [&str; 5] = [HYPERVISOR, COMPATIBLE, PARTITION, MAN
 pub(super) const QEMU_NODE: &str = "fw-cfg";
 
 pub(super) const DEVICE_TREES: &[DeviceTree] = &[
-    (HYPERVISOR, First("linux,kvm"), "kvm"),    // arch/powerpc/kernel/kvm.c
-    (HYPERVISOR, Contains("xen"), "xen"),       // bindings/arm/xen.txt
+    (HYPERVISOR, First("linux,kvm"), "kvm"), // QEMU, hw/ppc/spapr.c; Linux, virt/kvm/ppc-pv.rst
+    (HYPERVISOR, Contains("xen"), "xen"),    // bindings/arm/xen.txt
     (HYPERVISOR, Contains("vmware"), "vmware"), // systemd
-    (HYPERVISOR, There, "vm-other"),            // Jailhouse' cells, Gunyah
+    (HYPERVISOR, There, "vm-other"),         // Jailhouse' cells, Gunyah
     (PARTITION, ThereWithout(MANAGED, GRAPHIC), "powervm"), // systemd; QEMU has the first two as well
-    (TREE, Child(QEMU_NODE), "qemu"),           // QEMU, hw/arm/virt.c
+    (TREE, Child(QEMU_NODE), "qemu"),        // QEMU, hw/arm/virt.c
     (COMPATIBLE, First("qemu,pseries"), "qemu"), // QEMU, hw/ppc/spapr.c
     (COMPATIBLE, First("linux,dummy-virt"), "vm-other"), // Firecracker, kvmtool and QEMU alike: systemd#40326
 ];
@@ -63,7 +63,7 @@ pub(super) type Acpi = (usize, &'static str, &'static str);
 const VENDOR: usize = 268;
 pub(super) const ACPI: &[Acpi] = &[
     (VENDOR, "QEMU", "qemu"),          // QEMU, hw/acpi/aml-build.c
-    (VENDOR, "FIRECKVM", "kvm"),       // Firecracker, acpi-tables/src/fadt.rs
+    (VENDOR, "FIRECKVM", "kvm"),       // Firecracker, src/vmm/src/acpi/mod.rs
     (VENDOR, "CLOUDHYP", "kvm"),       // cloud-hypervisor, vmm/src/acpi.rs
     (VENDOR, "MsHyperV", "microsoft"), // Linux, arch/arm64/hyperv/mshyperv.c
     (10, "BOCHS", "qemu"),             // QEMU's OEM id,
@@ -74,14 +74,14 @@ pub(super) const ACPI: &[Acpi] = &[
     (10, "CLOUDH", "kvm"),             // cloud-hypervisor
 ];
 
-/// Vendor and device of PCI, and the word; as lscpu knows them.
+/// Vendor and device of PCI, and the word. The first of each is from the table in util-linux' `lscpu-virt.c`.
 pub(super) type Pci = (&'static str, &'static str);
 
 pub(super) const PCI: &[Pci] = &[
     ("58530001", "xen"),       // platform device
     ("15ad0710", "vmware"),    // SVGA
     ("80eebeef", "oracle"),    // graphics
-    ("80eecafe", "oracle"),    // guest service
+    ("80eecafe", "oracle"),    // guest service (VMMDev), in lscpu's own dump of such a machine
     ("14145353", "microsoft"), // video
 ];
 

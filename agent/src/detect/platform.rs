@@ -8,7 +8,7 @@
 #![forbid(unsafe_code)]
 
 use super::Match::{self, Ends, Is, Starts};
-use super::cpuid::name;
+use super::cpuid::{FIRST, name};
 use super::{Facts, Tables, firmware};
 
 /// A name, and the clues that must all hold.
@@ -23,8 +23,8 @@ pub(super) enum Key {
     File(&'static str),
     /// The names of virtio-serial ports.
     Port,
-    /// The signatures of CPUID.
-    Signature,
+    /// The signature in this leaf of CPUID.
+    Signature(u32),
     /// The table's writer or hypervisor in ACPI's FADT, at this offset.
     Fadt(usize),
 }
@@ -47,17 +47,18 @@ const UUID: Key = Dmi("product_uuid");
 
 /// The first that fits is taken: what is built with something stands before it.
 pub(super) const PLATFORMS: &[Platform] = &[
-    ("ec2", &[(VENDOR, Plain(Is("Amazon EC2")))]), // Nitro and bare metal
+    ("ec2", &[(VENDOR, Plain(Is("Amazon EC2")))]), // virt-what: Nitro and bare metal
     ("ec2", &[(VERSION, Plain(Ends(".amazon")))]), // Xen, as root or not
     ("ec2", &[(File("/sys/hypervisor/uuid"), Ec2Uuid)]), // Xen without DMI
-    ("gce", &[(PRODUCT, Plain(Is("Google Compute Engine")))]), // cloud.google.com/compute, "detect a VM"
-    ("azure", &[(TAG, Plain(Is("7783-7084-3265-9085-8269-3286-77")))]), // cloud-init
-    ("oci", &[(TAG, Plain(Is("OracleCloud.com")))]), // cloud-init
-    ("alibaba", &[(PRODUCT, Plain(Is("Alibaba Cloud ECS")))]), // cloud-init
-    ("digitalocean", &[(VENDOR, Plain(Is("DigitalOcean")))]), // cloud-init
-    ("hetzner", &[(VENDOR, Plain(Is("Hetzner")))]), // cloud-init
-    ("upcloud", &[(VENDOR, Plain(Is("UpCloud")))]), // virt-what
-    ("tencent", &[(VENDOR, Plain(Starts("Tencent")))]), // DMI collections, down to smartos
+    ("gce", &[(PRODUCT, Plain(Is("Google Compute Engine")))]), // cloud-init, from here to smartos
+    ("gce", &[(Dmi("product_serial"), Plain(Starts(GOOGLE_SERIAL)))]), // where the product has another name
+    ("azure", &[(TAG, Plain(Is("7783-7084-3265-9085-8269-3286-77")))]),
+    ("oci", &[(TAG, Plain(Is("OracleCloud.com")))]),
+    ("alibaba", &[(PRODUCT, Plain(Is("Alibaba Cloud ECS")))]),
+    ("digitalocean", &[(VENDOR, Plain(Is("DigitalOcean")))]),
+    ("hetzner", &[(VENDOR, Plain(Is("Hetzner")))]),
+    ("upcloud", &[(VENDOR, Plain(Is("UpCloud")))]),
+    ("tencent", &[(VENDOR, Plain(Starts("Tencent")))]), // guests' own logs; cloud-init does not look for it
     ("vultr", &[(VENDOR, Plain(Is("Vultr")))]),
     ("scaleway", &[(VENDOR, Plain(Is("Scaleway")))]),
     ("akamai", &[(VENDOR, Plain(Is("Akamai")))]),
@@ -65,7 +66,7 @@ pub(super) const PLATFORMS: &[Platform] = &[
     ("nwcs", &[(VENDOR, Plain(Is("NWCS")))]),
     ("exoscale", &[(PRODUCT, Plain(Starts("Exoscale")))]), // before CloudStack, which it is
     ("cloudstack", &[(PRODUCT, Plain(Starts("CloudStack")))]),
-    ("cloudstack", &[(VENDOR, Plain(Is("Apache Software Foundation")))]),
+    ("cloudstack", &[(VENDOR, Plain(Is("Apache Software Foundation")))]), // landscape-client
     ("cloudsigma", &[(PRODUCT, Plain(Is("CloudSigma")))]),
     ("cloudcix", &[(PRODUCT, Plain(Is("CloudCIX")))]),
     ("smartos", &[(PRODUCT, Plain(Starts("SmartDC")))]),
@@ -78,31 +79,35 @@ pub(super) const PLATFORMS: &[Platform] = &[
     ("open-telekom", &[(TAG, Plain(Is("OpenTelekomCloud")))]),
     ("sap-converged", &[(TAG, Plain(Is("SAP CCloud VM")))]),
     ("samsung", &[(TAG, Plain(Is("Samsung Cloud Platform")))]),
-    ("openstack", &[(PRODUCT, Plain(Starts("OpenStack")))]), // Nova, or Compute by RDO
-    ("openstack", &[(TAG, Plain(Starts("OpenStack")))]),     // where the product was renamed
-    ("nutanix", &[(VENDOR, Plain(Is("Nutanix"))), (PRODUCT, Plain(Is("AHV")))]), // not its machines, NX-...
-    ("openshift-virtualization", &[(PRODUCT, Plain(Is("OpenShift Virtualization")))]),
-    ("kubevirt", &[(VENDOR, Plain(Is("KubeVirt")))]), // systemd#24143
-    ("deckhouse", &[(PRODUCT, Plain(Is("DeckhouseVirtualizationPlatform")))]),
-    ("ovirt", &[(VENDOR, Plain(Is("oVirt")))]), // virt-what
-    ("rhev", &[(PRODUCT, Plain(Is("RHEV Hypervisor")))]),
-    ("rhev", &[(Dmi("product_family"), Plain(Is("RHV")))]), // its name from version 4 on
-    ("veertu", &[(VENDOR, Plain(Starts("Veertu")))]),
+    ("openstack", &[(PRODUCT, Plain(Starts("OpenStack")))]), // Nova, or Compute by RDO (LP#1675349)
+    ("openstack", &[(TAG, Plain(Starts("OpenStack")))]),     // where the product was renamed (LP#1669875)
+    ("nutanix", &[(VENDOR, Plain(Is("Nutanix"))), (PRODUCT, Plain(Is("AHV")))]), // virt-what; its machines say NX-...
+    ("openshift-virtualization", &[(PRODUCT, Plain(Is("OpenShift Virtualization")))]), // a KubeVirt; no public dump
+    ("kubevirt", &[(VENDOR, Plain(Is("KubeVirt")))]),                                  // systemd#24143
+    ("deckhouse", &[(PRODUCT, Plain(Is("DeckhouseVirtualizationPlatform")))]), // another; no public dump
+    ("ovirt", &[(VENDOR, Plain(Is("oVirt")))]),                                // virt-what
+    ("rhev", &[(PRODUCT, Plain(Is("RHEV Hypervisor")))]),                      // virt-what
+    ("rhev", &[(Dmi("product_family"), Plain(Is("RHV")))]),                    // its name from version 4 on
+    ("veertu", &[(VENDOR, Plain(Starts("Veertu")))]),                          // ohai, mixin/dmi_decode.rb
     ("proxmox", &[(Dmi("bios_vendor"), Plain(Starts("Proxmox")))]), // its build of EDK II; SeaBIOS says nothing
-    ("incus", &[(Port, Plain(Is("org.linuxcontainers.incus")))]),   // Incus, doc/dev-incus.md
-    ("lxd", &[(Port, Plain(Is("com.canonical.lxd")))]),             // LXD, doc/dev-lxd.md
-    ("lxd", &[(Port, Plain(Is("org.linuxcontainers.lxd")))]),       // the same before it was Canonical's
-    ("cloud-hypervisor", &[(VENDOR, Plain(Is("Cloud Hypervisor")))]), // devices/src/legacy, arch/src/x86_64/smbios.rs
-    ("cloud-hypervisor", &[(Fadt(10), Plain(Is("CLOUDH")))]),
+    // Incus and LXD, driver_qemu_templates.go. Incus has LXD's old port as well, and so stands first.
+    ("incus", &[(Port, Plain(Is("org.linuxcontainers.incus")))]),
+    ("lxd", &[(Port, Plain(Is("com.canonical.lxd")))]),
+    ("lxd", &[(Port, Plain(Is("org.linuxcontainers.lxd")))]),
+    ("lxd", &[(Dmi("board_name"), Plain(Is("LXD")))]), // cloud-init: there before the port's driver is
+    ("cloud-hypervisor", &[(VENDOR, Plain(Is("Cloud Hypervisor")))]), // arch/src/x86_64/smbios.rs
+    ("cloud-hypervisor", &[(Fadt(10), Plain(Is("CLOUDH")))]), // vmm/src/acpi.rs
     ("firecracker", &[(Fadt(10), Plain(Is("FIRECK")))]), // it has no DMI
-    ("kvmtool", &[(Signature, Plain(Is("LKVMLKVMLKVM")))]),
+    ("kvmtool", &[(Signature(0), Plain(Is("LKVMLKVMLKVM")))]), // x86/cpuid.c, formerly: as the processor's vendor
+    ("kvmtool", &[(Signature(FIRST), Plain(Is("LKVMLKVMLKVM")))]), // virt-what
     // One UUID in two thousand looks like Amazon's, so these count only where nobody else has written anything.
     ("ec2", &[(UUID, Ec2Uuid), (VENDOR, Plain(Is("")))]),
     ("ec2", &[(UUID, Ec2Uuid), (VENDOR, Plain(Is("Xen")))]),
 ];
 
-/// All that may be told of a serial number.
+/// All that may be told of a serial number: how it ends, or begins.
 pub(super) const SERIAL_DOMAIN: &str = ".brightbox.com";
+pub(super) const GOOGLE_SERIAL: &str = "GoogleCloud-";
 /// Where the ports' names are, and the file's name in each.
 pub(super) const PORTS: &str = "/sys/class/virtio-ports";
 
@@ -124,7 +129,7 @@ impl Text {
             Dmi(field) => said(facts.dmi(field)),
             File(path) => facts.file(path).is_some_and(said),
             Port => facts.files.iter().any(|(path, name)| path.starts_with(PORTS) && said(name.trim_end())),
-            Signature => facts.leaf(super::cpuid::FIRST).is_some_and(|registers| {
+            Signature(leaf) => facts.leaf(leaf).is_some_and(|registers| {
                 facts.hypervisor_bit == Some(true) && str::from_utf8(&name(registers)).is_ok_and(said)
             }),
             Fadt(at) => facts

@@ -121,7 +121,8 @@ const MACHINES: &[(&str, &[Clue], &str)] = &[
     // CPUID.
     ("KVM", &[KVM], "kvm"),
     ("KVM, enlightenments passed through", &[Sig(0, b"Linux KVM Hv")], "kvm"),
-    ("kvmtool", &[Sig(0, b"LKVMLKVMLKVM")], "kvm on kvmtool"),
+    ("kvmtool, as virt-what knows it", &[Sig(0, b"LKVMLKVMLKVM")], "kvm on kvmtool"),
+    ("kvmtool", &[KVM, Leaf(0, [13, 0x4d56_4b4c, 0x4d56_4b4c, 0x4d56_4b4c])], "kvm on kvmtool"),
     ("software emulation", &[TCG], "qemu"),
     ("Xen", &[Sig(0, b"XenVMMXenVMM")], "xen"),
     ("VMware", &[Sig(0, b"VMwareVMware")], "vmware"),
@@ -194,6 +195,7 @@ const MACHINES: &[(&str, &[Clue], &str)] = &[
     ("a Mac's guest on Arm", &[ARM, vendor("Apple Inc."), product("Apple Virtualization Generic Platform")], "apple"),
     ("a Mac", &[vendor("Apple Inc."), product("Macmini8,1")], "none"),
     ("Google", &[KVM, product("Google Compute Engine")], "google on gce"),
+    ("Google by its serial number", &[KVM, vendor("Google"), Dmi("product_serial", "GoogleCloud-*")], "kvm on gce"),
     ("Google on Arm", &[ARM, product("Google Compute Engine")], "google on gce"),
     ("Google's bare metal", &[vendor("Google"), product("Google Compute Engine")], "none on gce"),
     ("Google with a hidden hypervisor", &[HIDDEN, product("Google Compute Engine")], "vm-other on gce"),
@@ -262,7 +264,7 @@ const MACHINES: &[(&str, &[Clue], &str)] = &[
     ("nspawn", &[KVM, container("systemd-nspawn\n")], "kvm in systemd-nspawn"),
     ("libvirt's LXC", &[container("lxc-libvirt")], "none in lxc-libvirt"),
     ("LXC", &[File(ENVIRON, "HOME=/\0container=lxc\0")], "none in lxc"),
-    ("OpenVZ by name", &[container("openvz")], "none in openvz"),
+    ("OpenVZ by name", &[container("openvz")], "none in container-other"),
     ("Docker by name", &[container("docker")], "none in docker"),
     ("Podman by name", &[container("podman")], "none in podman"),
     ("rkt", &[container("rkt")], "none in rkt"),
@@ -342,8 +344,9 @@ const MACHINES: &[(&str, &[Clue], &str)] = &[
     ("Veertu", &[HIDDEN, vendor("Veertu")], "vm-other on veertu"),
     ("Proxmox", &[KVM, vendor("QEMU"), Dmi("bios_vendor", "Proxmox distribution of EDK II")], "kvm on proxmox"),
     ("LXD", &[KVM, File("/sys/class/virtio-ports/vport2p1/name", "com.canonical.lxd\n")], "kvm on lxd"),
+    ("LXD before its port", &[KVM, vendor("QEMU"), Dmi("board_name", "LXD")], "kvm on lxd"),
     ("early LXD", &[KVM, File("/sys/class/virtio-ports/vport2p1/name", "org.linuxcontainers.lxd\n")], "kvm on lxd"),
-    ("Incus", &[KVM, File("/sys/class/virtio-ports/vport2p1/name", "org.linuxcontainers.incus\n")], "kvm on incus"),
+    ("Incus", &[KVM, File("/sys/class/virtio-ports/vport2p1/name", "org.linuxcontainers.incus\n"), File("/sys/class/virtio-ports/vport2p2/name", "org.linuxcontainers.lxd\n")], "kvm on incus"),
     ("cloud-hypervisor", &[Sig(0, b"Linux KVM Hv"), vendor("Cloud Hypervisor")], "kvm on cloud-hypervisor"),
 
     // Confidential guests.
@@ -467,23 +470,25 @@ fn everything_that_the_rules_look_at_is_collected() {
 
 #[test]
 fn facts_do_not_tell_more_than_they_must() {
-    let tree = tempfile::tempdir().expect("a scratch directory");
-    lay_out(
-        &facts(&[
-            KVM,
-            Dmi("product_uuid", "4c4c4544-0031-4810-8052-b4c04f335931"),
-            Dmi("product_serial", "7Q1Z5Y1"),
-            File(ENVIRON, "TOKEN=hunter2\0container=lxc\0"),
-            File("/run/.containerenv", "image=\"hunter2\"\n"),
-            File("/proc/self/status", "Name:\thunter2\nTracerPid:\t0\n"),
-            File(CPUINFO, "vendor_id\t: GenuineIntel\nflags\t\t: hunter2\n"),
-        ]),
-        tree.path(),
-    );
-    let read = Facts::read(&Root::open(tree.path()).expect("a directory"));
-    let text = serde_json::to_string(&read).expect("facts are plain data");
-    for secret in ["b4c04f335931", "7Q1Z5Y1", "hunter2"] {
-        assert!(!text.contains(secret), "{secret} is in {text}");
+    for serial in ["7Q1Z5Y1", "GoogleCloud-7Q1Z5Y1", "7Q1Z5Y1.gb1.brightbox.com"] {
+        let tree = tempfile::tempdir().expect("a scratch directory");
+        lay_out(
+            &facts(&[
+                KVM,
+                Dmi("product_uuid", "4c4c4544-0031-4810-8052-b4c04f335931"),
+                Dmi("product_serial", serial),
+                File(ENVIRON, "TOKEN=hunter2\0container=lxc\0"),
+                File("/run/.containerenv", "image=\"hunter2\"\n"),
+                File("/proc/self/status", "Name:\thunter2\nTracerPid:\t0\n"),
+                File(CPUINFO, "vendor_id\t: GenuineIntel\nflags\t\t: hunter2\n"),
+            ]),
+            tree.path(),
+        );
+        let read = Facts::read(&Root::open(tree.path()).expect("a directory"));
+        let text = serde_json::to_string(&read).expect("facts are plain data");
+        for secret in ["b4c04f335931", "7Q1Z5Y1", "hunter2"] {
+            assert!(!text.contains(secret), "{secret} is in {text}");
+        }
+        assert_eq!(read.verdict().container, Some("lxc"));
     }
-    assert_eq!(read.verdict().container, Some("lxc"));
 }
