@@ -22,6 +22,7 @@ test: ## run every test, without a VM and then in guests; the last line is the t
 	@$(DEPS) build static vm
 	@packaging/static/build
 	@qemu-tests/guest-kernel
+	@qemu-tests/guest-programs
 	@tests/run
 
 test-all: export OVF_TEST_LONG = 1

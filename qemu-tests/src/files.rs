@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use cpio::newc;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
+use std::path::Path;
 
 /// Type bits of a mode, as in inode(7).
 const TYPE: u32 = 0o170_000;
@@ -60,6 +61,33 @@ impl Files {
     /// With an empty directory at the absolute `path`, mode 0755.
     pub fn with_directory(self, path: &str) -> Files {
         self.entry(path, DIRECTORY | 0o755, Vec::new())
+    }
+
+    /// With these, too; of two at the same path, theirs.
+    pub fn and(mut self, others: Files) -> Files {
+        self.0.extend(others.0);
+        self
+    }
+
+    /// With every file below `directory` on this machine, at its path relative to it; who may execute one there, may
+    /// in the guest.
+    pub(crate) fn with_tree(mut self, directory: &Path) -> Result<Files> {
+        use std::os::unix::fs::PermissionsExt;
+        let mut left = vec![directory.to_path_buf()];
+        while let Some(path) = left.pop() {
+            let attempt = || format!("cannot read {}", path.display());
+            let metadata = std::fs::metadata(&path).with_context(attempt)?;
+            if metadata.is_dir() {
+                for entry in std::fs::read_dir(&path).with_context(attempt)? {
+                    left.push(entry.with_context(attempt)?.path());
+                }
+            } else {
+                let name = path.strip_prefix(directory).unwrap_or(&path).to_string_lossy();
+                let mode = REGULAR | (metadata.permissions().mode() & 0o777);
+                self = self.entry(&name, mode, std::fs::read(&path).with_context(attempt)?);
+            }
+        }
+        Ok(self)
     }
 
     fn entry(mut self, path: &str, mode: u32, content: Vec<u8>) -> Files {
@@ -124,6 +152,23 @@ pub fn differences<'a>(one: &'a Tree, other: &'a Tree) -> Vec<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_here_becomes_files_there() {
+        let directory = tempfile::tempdir().expect("there is a place for temporary files");
+        let below = directory.path().join("usr/bin");
+        std::fs::create_dir_all(&below).expect("the directory is empty");
+        std::fs::write(below.join("a"), "a").expect("the directory is there");
+        std::fs::set_permissions(below.join("a"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .expect("the file is ours");
+        std::fs::write(directory.path().join("b"), "b").expect("the directory is there");
+        let files = Files::new().with_tree(directory.path()).expect("all of it can be read");
+        let tree = tree(&files.and(Files::new().with("/b", "other")).archive().expect("small files fit"));
+        let tree = tree.expect("it was just made");
+        assert_eq!(tree.keys().collect::<Vec<_>>(), ["b", "usr", "usr/bin", "usr/bin/a"]);
+        assert_eq!((tree["usr/bin/a"].mode, tree["usr/bin/a"].bytes.as_deref()), (0o755, Some(&b"a"[..])));
+        assert_eq!(tree["b"].bytes.as_deref(), Some(&b"other"[..]));
+    }
 
     #[test]
     fn an_archive_holds_its_files_below_their_directories() {

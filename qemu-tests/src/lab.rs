@@ -91,6 +91,11 @@ impl Bench<'_> {
         self.iso(Variant::Full, &[("ovf-env.xml", document.as_bytes())])
     }
 
+    /// A program of Debian's that `guest-programs` brings, with all that it needs, to boot a guest with.
+    pub fn program(&self, name: &str) -> Result<Files> {
+        self.lab.tools.program(name)
+    }
+
     /// Boots a machine from power on with `files` over the initramfs; an `/etc/rc` among them is started.
     pub fn boot(&self, machine: &Machine, files: &Files, connect: Connect) -> Result<Vm> {
         let directory = self.guest_directory()?;

@@ -2,6 +2,7 @@
 //!
 //! Each is looked for once; what is missing is named together with what brings it, and nothing is skipped.
 
+use crate::files::Files;
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 
@@ -20,21 +21,30 @@ pub struct Tools {
     pub modules: PathBuf,
     /// The static agent under test.
     pub agent: PathBuf,
+    /// A directory for each of Debian's programs that some tests run, looked for when a test asks for one.
+    programs: PathBuf,
 }
 
 impl Tools {
     /// Finds everything, or tells the first thing that is missing and its remedy.
     pub fn find() -> Result<Tools> {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/"));
-        let guest = workspace.join("target/guest/kernel");
+        let (kernel, programs) =
+            (workspace.join("target/guest/kernel"), workspace.join("target/guest/programs"));
         Ok(Tools {
             qemu: program("qemu-system-x86_64", "qemu-system-x86")?,
             xorriso: program("xorriso", "xorriso")?,
             busybox: program("busybox", "busybox-static")?,
-            kernel: existing(guest.join("vmlinux"), "qemu-tests/guest-kernel")?,
-            modules: only_entry(&guest.join("lib/modules"))?,
+            kernel: existing(kernel.join("vmlinux"), "qemu-tests/guest-kernel")?,
+            modules: only_entry(&kernel.join("lib/modules"))?,
             agent: agent(workspace)?,
+            programs,
         })
+    }
+
+    /// A program of Debian's by its name, with its loader and libraries, for a guest.
+    pub(crate) fn program(&self, name: &str) -> Result<Files> {
+        Files::new().with_tree(&existing(self.programs.join(name), "qemu-tests/guest-programs")?)
     }
 }
 

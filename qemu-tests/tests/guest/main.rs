@@ -8,6 +8,7 @@
 mod appliance;
 mod boot;
 mod cases;
+mod detect;
 mod environment;
 mod guestinfo;
 mod harness;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
     let times = Times::default();
     // The long ones first, so that none of them is left running alone at the end.
     let groups = [
+        detect::TRIALS,
         life::TRIALS,
         platform::TRIALS,
         transport::TRIALS,
