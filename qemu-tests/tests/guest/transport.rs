@@ -16,6 +16,7 @@ pub(crate) const TRIALS: &[(&str, Test)] = &[
     ("a labelled disk that was there at boot is read, on any bus", buses),
     ("a labelled disk that is plugged in later is ignored, also by an agent that starts later", late_disk),
     ("what the guest makes out of data is never looked at: partitions, loop, zram", made_here),
+    ("a disk on which another stands is not looked at, and is busy for who mounts it by name", held),
     ("a volume that is mounted is read all the same, and leaves nothing behind", mounted),
     ("an image that only the kernel reads is read by `method = \"auto\"`", only_the_kernel),
     ("an agent that is killed while it has a volume mounted leaves nothing behind", killed_while_mounted),
@@ -150,6 +151,26 @@ fn made_here(bench: &Bench<'_>) -> Result<()> {
     vm.plug(json!({ "driver": "virtio-blk-pci" }), image(&disk))?;
     appears(&mut vm, "/dev/vda1")?;
     is_configured(&mut vm, "iso:/dev/vda1")?;
+    Ok(())
+}
+
+fn held(bench: &Bench<'_>) -> Result<()> {
+    let disc = bench.environment(DOCUMENT)?;
+    let mut vm = guest(bench, "method = \"mount\"\n")?;
+    vm.put(&bench.program("dmsetup")?)?;
+    vm.run("load virtio_blk dm_mod")?;
+    vm.plug(json!({ "driver": "virtio-blk-pci" }), image(&disc))?;
+    appears(&mut vm, "/dev/vda")?;
+    vm.run(
+        "size=$(cat /sys/block/vda/size) &&
+        dmsetup --noudevsync --noudevrules create held --readonly --table \"0 $size linear /dev/vda 0\"",
+    )?;
+    // device-mapper lets nobody else have the disk whole.
+    let said = vm.sh("ovf-agent get ip --source iso:/dev/vda")?;
+    assert_eq!(said.status, 75, "{said:?}");
+    assert!(String::from_utf8_lossy(&said.stderr).contains("cannot mount /dev/vda"), "{said:?}");
+    assert_eq!(vm.run("ovf-agent get ip --source iso:/dev/dm-0")?, "10.20.132.102\n");
+    is_configured(&mut vm, "none")?;
     Ok(())
 }
 
