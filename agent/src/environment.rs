@@ -19,6 +19,7 @@
 mod attributes;
 mod characters;
 mod error;
+mod index;
 mod markup;
 mod namespaces;
 mod platform;
@@ -30,6 +31,7 @@ mod tag;
 #[cfg(test)]
 mod tests;
 mod warnings;
+mod words;
 mod xml;
 
 use std::fmt;
@@ -98,8 +100,8 @@ impl Environment {
 pub struct Entity {
     /// The sibling's id in the descriptor; empty where the document has none.
     pub id: String,
-    /// The sibling's platform; usually absent.
-    pub platform: Platform,
+    /// The sibling's platform; usually absent, and so it takes no room.
+    pub platform: Option<Box<Platform>>,
     /// The sibling's properties.
     pub properties: Properties,
 }

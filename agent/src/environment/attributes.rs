@@ -8,7 +8,6 @@
 
 use std::borrow::Cow;
 
-use super::characters::attribute_value;
 use super::error::{ErrorKind, Fault, shown};
 use super::namespaces::Namespace;
 use super::tag::Attribute;
@@ -23,7 +22,7 @@ pub(super) fn is_ours(namespace: Namespace) -> bool {
 
 /// The value of an attribute of the element that was just opened.
 pub(super) fn text(xml: &mut Xml<'_>, home: Namespace, local: &str) -> Option<String> {
-    find(&xml.attributes, &mut xml.warnings, home, local).map(|it| attribute_value(it.raw).into_owned())
+    find(&xml.attributes, &mut xml.warnings, home, local).map(|it| it.value().into_owned())
 }
 
 /// Key and value of the property that was just opened at `at`; `None` if it is somebody else's.
@@ -38,9 +37,9 @@ pub(super) fn property<'a>(xml: &mut Xml<'a>, at: usize) -> Result<Option<(Cow<'
     });
     let value = find(attributes, warnings, Namespace::ENVIRONMENT, "value");
     if let Some(key) = key {
-        let key = attribute_value(key.raw);
+        let key = key.value();
         return match value {
-            Some(value) => Ok(Some((key, Value::from(attribute_value(value.raw).into_owned())))),
+            Some(value) => Ok(Some((key, Value::from(value.value().into_owned())))),
             // Not the same as an empty value: the sender says nothing, so nothing may be made of it.
             None => Fault::at(at, ErrorKind::MissingValue(shown(&key))),
         };
@@ -72,8 +71,10 @@ fn find<'x, 'a>(
     home: Namespace,
     local: &str,
 ) -> Option<&'x Attribute<'a>> {
+    if let Some(proper) = attributes.iter().find(|it| it.namespace == home && it.local == local) {
+        return Some(proper);
+    }
     let rank = |attribute: &&Attribute<'_>| match attribute.namespace {
-        it if it == home => 0,
         Namespace::NONE => 1,
         Namespace::ASSUMED => 2,
         _ => 3,
@@ -81,7 +82,7 @@ fn find<'x, 'a>(
     let possible = |it: &&Attribute<'_>| {
         let descriptor = matches!(it.namespace, Namespace::ENVELOPE_1 | Namespace::ENVELOPE_2);
         let lenient = home == Namespace::ENVIRONMENT && (it.namespace == Namespace::ASSUMED || descriptor);
-        it.local == local && (it.namespace == home || it.namespace == Namespace::NONE || lenient)
+        it.local == local && (it.namespace == Namespace::NONE || lenient)
     };
     let found = attributes.iter().filter(possible).min_by_key(rank)?;
     let habit = match rank(&found) {

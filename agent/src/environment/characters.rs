@@ -7,8 +7,10 @@
 use std::borrow::Cow;
 
 use super::error::ErrorKind;
+use super::words;
 
 /// Blank as XML has it: space, tab, carriage return, line feed.
+#[inline(always)]
 pub(super) const fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
@@ -35,30 +37,85 @@ const fn is_allowed(character: char) -> bool {
 /// The first character that may not stand in a document.
 pub(super) fn first_forbidden(text: &str) -> Option<(usize, char)> {
     // In UTF-8 only control characters, U+FFFE and U+FFFF are left to look for; the latter begin with 0xEF.
-    let bytes = text.as_bytes();
-    let suspect = |at: &usize| (bytes[*at] < b' ' && !is_blank(bytes[*at])) || bytes[*at] == 0xEF;
-    (0..bytes.len())
-        .filter(suspect)
-        .find_map(|at| text[at..].chars().next().filter(|it| !is_allowed(*it)).map(|it| (at, it)))
+    let suspect = |word| words::below_blank(word) | words::equal(word, words::all(0xEF));
+    let (bytes, mut from) = (text.as_bytes(), 0);
+    while let Some(at) = words::find(bytes, from, suspect) {
+        if !is_blank(bytes[at]) {
+            let character = text[at..].chars().next().filter(|it| !is_allowed(*it));
+            if let Some(character) = character {
+                return Some((at, character));
+            }
+        }
+        from = at + 1;
+    }
+    None
+}
+
+/// Where in an attribute's value its quote is, or what may not stand there, or what does not stand for itself.
+pub(super) fn value_mark(bytes: &[u8], at: usize, quote: u8) -> Option<usize> {
+    let (quote, less, ampersand) = (words::all(quote), words::all(b'<'), words::all(b'&'));
+    words::find(bytes, at, |word| {
+        words::equal(word, quote)
+            | words::equal(word, less)
+            | words::equal(word, ampersand)
+            | words::below_blank(word)
+    })
 }
 
 /// Where the name that starts here ends: at the first ASCII character that no name has.
 pub(super) fn name_end(bytes: &[u8], mut at: usize) -> usize {
-    while bytes.get(at).is_some_and(|it| is_name_byte(*it) || *it == b':' || !it.is_ascii()) {
+    while at < bytes.len() && !matches!(PART[bytes[at] as usize], Part::None) {
         at += 1;
     }
     at
 }
 
-/// ASCII that may stand in a name; not all of it first.
-#[inline(always)]
-const fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
+/// What a byte may be in a name with a prefix.
+#[derive(Clone, Copy)]
+enum Part {
+    Start,
+    Rest,
+    Colon,
+    /// A byte of a character that is to be looked at whole.
+    Beyond,
+    None,
 }
+
+static PART: [Part; 256] = {
+    let mut table = [Part::Beyond; 256];
+    let mut byte = 0;
+    while byte < 0x80 {
+        table[byte] = match byte as u8 {
+            b'A'..=b'Z' | b'a'..=b'z' | b'_' => Part::Start,
+            b'0'..=b'9' | b'-' | b'.' => Part::Rest,
+            b':' => Part::Colon,
+            _ => Part::None,
+        };
+        byte += 1;
+    }
+    table
+};
 
 /// Takes a name apart into prefix (empty if it has none) and local name, or says where it is wrong.
 pub(super) fn split_name(name: &str) -> Result<(&str, &str), usize> {
-    let (prefix, local) = match name.bytes().position(|it| it == b':') {
+    let (mut local, mut begins) = (0, true);
+    for (at, byte) in name.bytes().enumerate() {
+        match PART[byte as usize] {
+            Part::Start => begins = false,
+            Part::Rest if !begins => {}
+            Part::Colon if !begins && local == 0 => (local, begins) = (at + 1, true),
+            _ => return split_unusual_name(name),
+        }
+    }
+    if begins {
+        return split_unusual_name(name);
+    }
+    Ok((&name[..local.saturating_sub(1)], &name[local..]))
+}
+
+/// The same for names that are wrong, or have more than ASCII.
+fn split_unusual_name(name: &str) -> Result<(&str, &str), usize> {
+    let (prefix, local) = match name.find(':') {
         Some(0) => return Err(0),
         Some(colon) => (&name[..colon], &name[colon + 1..]),
         None => ("", name),
@@ -75,11 +132,6 @@ pub(super) fn split_name(name: &str) -> Result<(&str, &str), usize> {
 
 /// Where a name without colon has a character that it cannot have.
 fn wrong_character(name: &str) -> Option<usize> {
-    let bytes = name.as_bytes();
-    let starts_plain = bytes.first().is_none_or(|it| it.is_ascii_alphabetic() || *it == b'_');
-    if starts_plain && bytes.iter().all(|it| is_name_byte(*it)) {
-        return None;
-    }
     name.char_indices()
         .find(|(at, it)| !(is_name_start(*it) || *at > 0 && is_name_rest(*it)))
         .map(|(at, _)| at)

@@ -70,8 +70,9 @@ struct Shadowed<'a> {
 
 /// The bindings in scope. Maps are ordered ones: a document has a handful of prefixes, for which they are as
 /// fast as a scan, and one made to be slow has thousands. The default namespace stays out of them, since most
-/// names have it.
+/// names have it; so do the namespaces that we know, and `xml`, which is bound once and for all.
 pub(super) struct Namespaces<'a> {
+    /// Of the namespaces that are not known, in the order of their numbers.
     uris: Vec<Cow<'a, str>>,
     numbers: BTreeMap<Cow<'a, str>, Namespace>,
     default: Binding,
@@ -82,18 +83,14 @@ pub(super) struct Namespaces<'a> {
 
 impl<'a> Namespaces<'a> {
     pub(super) fn new() -> Self {
-        let mut namespaces = Self {
-            uris: KNOWN.map(Cow::Borrowed).to_vec(),
+        Self {
+            uris: Vec::new(),
             numbers: BTreeMap::new(),
             default: Binding { depth: 0, namespace: Namespace::NONE },
-            bound: BTreeMap::from([("xml", Binding { depth: 0, namespace: Namespace::XML })]),
+            bound: BTreeMap::new(),
             shadowed: Vec::new(),
             assumed: [false; CONVENTIONAL.len()],
-        };
-        for (number, uri) in KNOWN[..Namespace::ASSUMED.0].iter().enumerate() {
-            namespaces.numbers.insert(Cow::Borrowed(uri), Namespace(number));
         }
-        namespaces
     }
 
     /// Binds a prefix (empty: the default) for an element at this depth and what is in it; false if that is
@@ -102,7 +99,7 @@ impl<'a> Namespaces<'a> {
     pub(super) fn declare(&mut self, depth: usize, prefix: &'a str, uri: Cow<'a, str>) -> bool {
         let namespace = self.number(uri);
         let allowed = match prefix {
-            "xml" => namespace == Namespace::XML,
+            "xml" => return namespace == Namespace::XML,
             "xmlns" => false,
             _ if namespace == Namespace::XML || namespace == Namespace::XMLNS => false,
             _ => prefix.is_empty() || namespace != Namespace::NONE,
@@ -120,10 +117,13 @@ impl<'a> Namespaces<'a> {
     }
 
     fn number(&mut self, uri: Cow<'a, str>) -> Namespace {
+        if let Some(number) = KNOWN[..Namespace::ASSUMED.0].iter().position(|known| *known == uri) {
+            return Namespace(number);
+        }
         if let Some(namespace) = self.numbers.get(&uri) {
             return *namespace;
         }
-        let namespace = Namespace(self.uris.len());
+        let namespace = Namespace(KNOWN.len() + self.uris.len());
         self.uris.push(uri.clone());
         self.numbers.insert(uri, namespace);
         namespace
@@ -145,6 +145,9 @@ impl<'a> Namespaces<'a> {
         if prefix.is_empty() {
             return Resolved::Bound(self.default.namespace);
         }
+        if prefix == "xml" {
+            return Resolved::Bound(Namespace::XML);
+        }
         if let Some(binding) = self.bound.get(prefix) {
             return Resolved::Bound(binding.namespace);
         }
@@ -156,7 +159,10 @@ impl<'a> Namespaces<'a> {
 
     /// The URI of a namespace.
     pub(super) fn uri(&self, namespace: Namespace) -> &str {
-        &self.uris[namespace.0]
+        match namespace.0.checked_sub(KNOWN.len()) {
+            Some(unknown) => &self.uris[unknown],
+            None => KNOWN[namespace.0],
+        }
     }
 
     /// Prefixes and URIs that an element at this depth inherits and does not declare itself, those that were
@@ -164,9 +170,7 @@ impl<'a> Namespaces<'a> {
     pub(super) fn inherited(&self, depth: usize) -> impl Iterator<Item = (&str, &str)> {
         let declared = std::iter::once((&"", &self.default))
             .chain(&self.bound)
-            .filter(move |(_, it)| {
-                it.depth < depth && !matches!(it.namespace, Namespace::NONE | Namespace::XML)
-            })
+            .filter(move |(_, it)| it.depth < depth && it.namespace != Namespace::NONE)
             .map(|(prefix, it)| (*prefix, self.uri(it.namespace)));
         let assumed = CONVENTIONAL
             .iter()

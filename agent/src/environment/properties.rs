@@ -5,12 +5,11 @@
 //! carries no types (DSP0243 clause 9.5 keeps them in the descriptor); see `parameters`.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fmt;
-use std::sync::Arc;
 
 use zeroize::Zeroizing;
+
+use super::index::Index;
 
 /// The value of a property: wiped when dropped, and redacted in `Debug`. There is no `Display`.
 #[derive(Clone, PartialEq, Eq)]
@@ -38,22 +37,27 @@ impl fmt::Debug for Value {
 
 /// Properties by key, in document order; a key that was given again keeps its first place and has its last
 /// value.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct Properties {
-    entries: Vec<(Arc<str>, Value)>,
-    places: HashMap<Arc<str>, usize>,
+    /// All keys, one behind the other; on their own they would be as many allocations.
+    keys: String,
+    /// Where the key ends, and the value.
+    entries: Vec<(usize, Value)>,
+    places: Index,
 }
 
 impl Properties {
     /// The value of a key. `None` is something else than an empty value.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.places.get(key).map(|place| &self.entries[*place].1)
+        let place = self.places.find(self.len(), key, |place| key_at(&self.keys, &self.entries, place));
+        place.map(|place| &self.entries[place].1)
     }
 
     /// Keys and values in document order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Value)> {
-        self.entries.iter().map(|(key, value)| (&**key, value))
+        let key = |place| key_at(&self.keys, &self.entries, place);
+        self.entries.iter().enumerate().map(move |(place, (_, value))| (key(place), value))
     }
 
     /// Number of different keys.
@@ -70,19 +74,33 @@ impl Properties {
 
     /// Sets a key; true if it had a value before.
     pub(super) fn insert(&mut self, key: &str, value: Value) -> bool {
-        match self.places.entry(key.into()) {
-            Entry::Occupied(place) => {
-                self.entries[*place.get()].1 = value;
+        let Self { keys, entries, places } = self;
+        match places.enter(entries.len(), key, |place| key_at(keys, entries, place)) {
+            Some(place) => {
+                entries[place].1 = value;
                 true
             }
-            Entry::Vacant(place) => {
-                self.entries.push((Arc::clone(place.key()), value));
-                place.insert(self.entries.len() - 1);
+            None => {
+                keys.push_str(key);
+                entries.push((keys.len(), value));
                 false
             }
         }
     }
 }
+
+fn key_at<'k>(keys: &'k str, entries: &[(usize, Value)], place: usize) -> &'k str {
+    let start = place.checked_sub(1).map_or(0, |before| entries[before].0);
+    &keys[start..entries[place].0]
+}
+
+impl PartialEq for Properties {
+    fn eq(&self, other: &Self) -> bool {
+        self.keys == other.keys && self.entries == other.entries
+    }
+}
+
+impl Eq for Properties {}
 
 impl<'k> FromIterator<(&'k str, Value)> for Properties {
     fn from_iter<I: IntoIterator<Item = (&'k str, Value)>>(pairs: I) -> Self {

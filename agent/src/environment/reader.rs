@@ -8,11 +8,10 @@
 //! One stack of places runs beside the stack of open elements, so that nothing here recurses.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
-
 use super::attributes::{self, is_ours};
 use super::characters::{first_not_blank, push_text};
 use super::error::{ErrorKind, Fault, Limit, Lines, shown};
+use super::index::Index;
 use super::namespaces::Namespace;
 use super::platform::Field;
 use super::prolog::Document;
@@ -35,7 +34,7 @@ pub(super) fn read(document: Document<'_>) -> Result<(Environment, Warnings), Fa
         environment: Environment::default(),
         own: Owner::default(),
         sibling: None,
-        siblings: HashMap::new(),
+        siblings: Index::default(),
         properties: 0,
         entities: 0,
         inherited: 0,
@@ -93,7 +92,8 @@ struct Reader<'a> {
     environment: Environment,
     own: Owner,
     sibling: Option<Owner>,
-    siblings: HashMap<String, usize>,
+    /// Of `environment.entities`, by id.
+    siblings: Index,
     /// Counted whether they are kept or not, as the entities.
     properties: usize,
     entities: usize,
@@ -270,14 +270,14 @@ impl<'a> Reader<'a> {
 
     fn sibling_complete(&mut self) {
         let Some(Owner { at, id, platform, properties, .. }) = self.sibling.take() else { return };
+        let platform = (platform != Platform::default()).then(|| Box::new(platform));
         let entities = &mut self.environment.entities;
-        if let Some(index) = self.siblings.get(&id) {
+        if let Some(place) = self.siblings.enter(entities.len(), &id, |place| &entities[place].id) {
             self.xml
                 .warnings
                 .add(at, || format!("entity `{}` is given again; the last one counts", shown(&id)));
-            entities[*index] = Entity { id, platform, properties };
+            entities[place] = Entity { id, platform, properties };
         } else {
-            self.siblings.insert(id.clone(), entities.len());
             entities.push(Entity { id, platform, properties });
         }
     }

@@ -5,8 +5,12 @@
 //! the prefixes are resolved), or which elements match.
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
+
 use super::MAX_ATTRIBUTES;
-use super::characters::{is_blank, name_end, reference, skip_blanks, split_name};
+use super::characters::{
+    attribute_value, is_blank, name_end, reference, skip_blanks, split_name, value_mark,
+};
 use super::error::{ErrorKind, Fault, Limit, shown};
 use super::namespaces::Namespace;
 
@@ -18,8 +22,17 @@ pub(super) struct Attribute<'a> {
     pub(super) local: &'a str,
     /// [`Namespace::NONE`] until the prefix is resolved.
     pub(super) namespace: Namespace,
-    /// The value between its quotes, for [`super::characters::attribute_value`].
-    pub(super) raw: &'a str,
+    /// The value between its quotes.
+    raw: &'a str,
+    /// Whether it stands for itself.
+    plain: bool,
+}
+
+impl<'a> Attribute<'a> {
+    /// What the value reads as.
+    pub(super) fn value(&self) -> Cow<'a, str> {
+        if self.plain { Cow::Borrowed(self.raw) } else { attribute_value(self.raw) }
+    }
 }
 
 /// A start tag without its attributes.
@@ -89,18 +102,21 @@ fn attribute<'a>(text: &'a str, at: usize, tag: &str) -> Result<Option<(Attribut
         Some(quote @ (b'"' | b'\'')) => *quote,
         Some(_) => return Fault::at(open, ErrorKind::UnquotedValue(shown(tag))),
     };
-    let mut here = open + 1;
-    loop {
-        match bytes.get(here) {
-            None => return Ok(None),
-            Some(byte) if *byte == quote => break,
-            Some(b'<') => return Fault::at(here, ErrorKind::LessThanInValue(shown(name))),
-            Some(b'&') => here += reference(&text[here..]).or_else(|kind| Fault::at(here, kind))?.1,
-            Some(_) => here += 1,
-        }
+    let (mut here, mut plain) = (open + 1, true);
+    while let Some(mark) = value_mark(bytes, here, quote) {
+        here = match bytes[mark] {
+            byte if byte == quote => {
+                let raw = &text[open + 1..mark];
+                let namespace = Namespace::NONE;
+                return Ok(Some((Attribute { at, name, prefix, local, namespace, raw, plain }, mark + 1)));
+            }
+            b'<' => return Fault::at(mark, ErrorKind::LessThanInValue(shown(name))),
+            b'&' => mark + reference(&text[mark..]).or_else(|kind| Fault::at(mark, kind))?.1,
+            _ => mark + 1, // a tab, or a line end
+        };
+        plain = false;
     }
-    let raw = &text[open + 1..here];
-    Ok(Some((Attribute { at, name, prefix, local, namespace: Namespace::NONE, raw }, here + 1)))
+    Ok(None)
 }
 
 /// The name in an end tag. `text` ends where the tag does, or with the document if the tag has no end.

@@ -279,10 +279,15 @@ fn the_platform_section_is_read() {
         ..Platform::default()
     };
     let both = "<Kind>a</Kind><Locale>b</Locale>";
-    let cases: [Case<'_, &str, Platform>; 15] = [
+    let cases: [Case<'_, &str, Platform>; 16] = [
         ("", Platform::default(), &[]),
         (both, platform("a", "b", None), &[]),
         ("<Kind>\r\n a&amp;<![CDATA[<b>]]>c \n</Kind><Locale/>", platform("a&<b>c", "", None), &[]),
+        (
+            "<Kind> a &amp; <![CDATA[b ]]> &lt;<!-- c --> <![CDATA[ ]]> &gt; d </Kind><Locale> <![CDATA[ e]]></Locale>",
+            platform("a & b  <   > d", "e", None),
+            &[],
+        ),
         (
             "<Kind>a\nb</Kind><Locale>b</Locale><Kind>a</Kind>",
             platform("a", "b", None),
@@ -379,7 +384,8 @@ fn a_siblings_platform_is_its_own() {
          <Entity oe:id='a'><PlatformSection><Kind>its</Kind></PlatformSection></Entity>",
     ));
     assert_eq!(environment.platform.kind.as_deref(), Some("mine"));
-    assert_eq!(environment.entities[0].platform.kind.as_deref(), Some("its"));
+    let its = environment.entities[0].platform.as_ref().expect("a platform");
+    assert_eq!(its.kind.as_deref(), Some("its"));
 }
 
 #[test]

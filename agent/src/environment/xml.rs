@@ -9,7 +9,7 @@
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
-use super::characters::{attribute_value, first_not_blank, reference};
+use super::characters::{first_not_blank, reference, skip_blanks};
 use super::error::{ErrorKind, Fault, Limit, Lines, shown};
 use super::markup;
 use super::namespaces::{Namespace, Namespaces, Resolved};
@@ -27,7 +27,7 @@ pub(super) enum Token<'a> {
         /// Where what follows it begins.
         end: usize,
     },
-    /// Text inside an element.
+    /// Text inside an element, without the blanks that it begins with after a tag.
     Text(usize, Text<'a>),
     /// The document is complete.
     End,
@@ -74,6 +74,7 @@ impl<'a> Xml<'a> {
         let config = reader.config_mut();
         config.check_end_names = false;
         config.allow_unmatched_ends = true;
+        config.trim_text_start = true;
         Self {
             text: document.text,
             reader,
@@ -101,7 +102,10 @@ impl<'a> Xml<'a> {
             return Ok(Token::Close { end });
         }
         loop {
-            let at = self.offset();
+            let mut at = self.offset();
+            if self.reader.config().trim_text_start {
+                at = skip_blanks(self.text.as_bytes(), at);
+            }
             // Before the tokenizer sees it: a document type may be long, and is not read.
             if self.text.as_bytes()[at..].starts_with(b"<!") {
                 markup::begins(self.text, at)?;
@@ -126,6 +130,9 @@ impl<'a> Xml<'a> {
                 return Fault::at(at, ErrorKind::Markup);
             }
             if let Some(token) = token {
+                // Blanks between tags are nobody's, and half of what there is to read; those after text, a reference
+                // or a CDATA section belong to the text.
+                self.reader.config_mut().trim_text_start = !matches!(token, Token::Text(..));
                 return Ok(token);
             }
         }
@@ -187,7 +194,7 @@ impl<'a> Xml<'a> {
                 (_, "xmlns") => "",
                 _ => continue,
             };
-            if !self.namespaces.declare(self.open.len(), prefix, attribute_value(attribute.raw)) {
+            if !self.namespaces.declare(self.open.len(), prefix, attribute.value()) {
                 return Fault::at(attribute.at, ErrorKind::NamespaceDeclaration(shown(attribute.name)));
             }
         }
@@ -252,7 +259,8 @@ impl<'a> Xml<'a> {
             let (character, _) = reference(text).or_else(|kind| Fault::at(at, kind))?;
             return Ok(Some(Token::Text(at, Text::Reference(character))));
         }
-        match text.find("]]>") {
+        // A search for three characters takes its time to begin, and most texts are line ends.
+        match text.as_bytes().contains(&b']').then(|| text.find("]]>")).flatten() {
             Some(offset) => Fault::at(at + offset, ErrorKind::CdataEnd),
             None => Ok(Some(Token::Text(at, Text::Plain(text)))),
         }
