@@ -1,8 +1,9 @@
-/* measure RUNS RESET COMMAND [ARGUMENT]...
+/* measure RUNS STATUS RESET COMMAND [ARGUMENT]...
  *
  * Runs COMMAND that often, its output thrown away, and prints two medians: processor time (user and system, in
  * microseconds) and peak resident memory (in KiB), as the kernel accounts them to each child by itself. RESET, where
- * not empty, goes to the shell before each run and is not measured. Stops at the first run that fails.
+ * not empty, goes to the shell before each run and is not measured. Stops at the first run that does not exit with
+ * STATUS.
  *
  * Small and static on purpose: the kernel counts the memory of the process that started a program to that program's
  * peak, so an interpreter as measuring program would hide everything smaller than itself. */
@@ -36,13 +37,14 @@ static long microseconds(struct timeval t) { return t.tv_sec * 1000000L + t.tv_u
 
 int main(int argc, char **argv)
 {
-    int runs = argc > 3 ? atoi(argv[1]) : 0;
+    int runs = argc > 4 ? atoi(argv[1]) : 0;
     if (runs < 1) {
-        fprintf(stderr, "usage: measure RUNS RESET COMMAND [ARGUMENT]...\n");
+        fprintf(stderr, "usage: measure RUNS STATUS RESET COMMAND [ARGUMENT]...\n");
         return 64;
     }
-    const char *reset = argv[2];
-    char **command = argv + 3;
+    int expected = atoi(argv[2]);
+    const char *reset = argv[3];
+    char **command = argv + 4;
     long *cpu = calloc(runs, sizeof *cpu), *peak = calloc(runs, sizeof *peak);
     if (!cpu || !peak) {
         perror("measure");
@@ -72,7 +74,7 @@ int main(int argc, char **argv)
                 perror("measure: wait4");
                 return 1;
             }
-        if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != expected) {
             fprintf(stderr, "measure: run %d of %s failed (%s %d); run it by hand to see why\n", run + 1, command[0],
                     WIFEXITED(status) ? "status" : "signal",
                     WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
