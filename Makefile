@@ -37,8 +37,9 @@ static: ## build the static binaries into target/static; print path and size
 	@packaging/static/build
 
 bench: ## measure size, CPU, memory and parsing of the static binary beside peers; fail where a budget is missed
-	@$(DEPS) build static bench
+	@$(DEPS) build static vm bench
 	@packaging/static/build -p ovf-agent -p bench-parse
+	@qemu-tests/guest-kernel
 	@bench/run
 
 deps: ## install what all of the above need, and no more
