@@ -26,7 +26,7 @@ use crate::protocol;
 use crate::report::{Part, Report, Stage, Took};
 use crate::state::State;
 use crate::sys::{Root, clock, process};
-use crate::template::{Rendered, Surroundings};
+use crate::template::{Output, Surroundings};
 use crate::transport::boot::Boot;
 use crate::transport::{self, Document, Here, Source};
 
@@ -205,12 +205,12 @@ impl Machine {
         }
         let rendered = self.render(config, received.as_ref())?;
         let begin = clock::now();
-        let plan = compare::compare(&self.root, &config.state, rendered)?;
+        let plan = compare::compare(&self.root, &config.state, rendered.files)?;
         self.took.template += micros_since(begin);
         Ok(Prepared { plan, memory, next })
     }
 
-    fn render(&mut self, config: &Config, received: Option<&Received>) -> Result<Vec<Rendered>> {
+    fn render(&mut self, config: &Config, received: Option<&Received>) -> Result<Output> {
         let begin = clock::now();
         let environment = received.map(|received| &received.environment);
         let parameters = config

@@ -173,7 +173,7 @@ mod tests {
     use crate::plan::{Ids, Plan};
     use crate::state::State;
     use crate::sys::Root;
-    use crate::template::{Rendered, Shown};
+    use crate::template::{Rendered, Rules, Shown};
     use std::fs;
     use std::path::Path;
     use zeroize::Zeroizing;
@@ -189,6 +189,7 @@ mod tests {
             group: None,
             content: Zeroizing::new(content.to_owned()),
             shown: Shown::Content,
+            rules: Rules::default(),
         }
     }
 

@@ -127,7 +127,7 @@ impl fmt::Display for Plan {
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Rendered { template, path, mode, owner, group, content, shown } = &self.rendered;
+        let Rendered { template, path, mode, owner, group, content, shown, rules: _ } = &self.rendered;
         write!(f, "{}: {} (mode {mode:04o}", path.display(), self.action)?;
         if let Some(was) = self.current.as_ref().map(|current| current.mode).filter(|was| was != mode) {
             write!(f, ", was {was:04o}")?;
@@ -200,7 +200,7 @@ fn diff(
 mod tests {
     use super::{Action, Ids, Plan};
     use crate::sys::place::Current;
-    use crate::template::{Rendered, Shown};
+    use crate::template::{Rendered, Rules, Shown};
     use zeroize::Zeroizing;
 
     fn rendered(path: &str, content: &str, shown: Shown) -> Rendered {
@@ -212,6 +212,7 @@ mod tests {
             group: None,
             content: Zeroizing::new(content.to_owned()),
             shown,
+            rules: Rules::default(),
         }
     }
 

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod context;
 mod escape;
 mod filters;
 mod front_matter;
@@ -15,8 +16,9 @@ mod scan;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+pub use context::{MASK, Surroundings};
 pub use front_matter::Escape;
-pub use render::{MASK, Rendered, Shown, Surroundings};
+pub use render::{Absent, Output, Rendered, Rules, Shown};
 
 use crate::parameters::Declared;
 use crate::problem::{At, Problem};

@@ -9,36 +9,16 @@ use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
 
-use serde::Serialize;
-use tera::{Context, Error, ErrorKind, Kwargs, State, Tera, TeraResult, Value};
+use tera::{Error, ErrorKind, Kwargs, State, Tera, TeraResult, Value};
 use zeroize::Zeroizing;
 
+use super::context::{Surroundings, context};
 use super::escape::Refusal;
 use super::front_matter::Escape;
 use super::scan::Body;
 use super::{Template, TemplateSet, filters};
-use crate::environment::{Adapter, Platform};
-use crate::interfaces::Interfaces;
-use crate::parameters::{self, Declared, Parameters};
+use crate::parameters::{Declared, Parameters};
 use crate::problem::{Problem, Problems};
-
-/// What stands in a sensitive value's place where people look.
-pub const MASK: &str = "********";
-
-/// What templates see besides parameters.
-#[derive(Debug, Clone, Copy)]
-pub struct Surroundings<'a> {
-    /// The PlatformSection; its fields are null where it says nothing.
-    pub platform: &'a Platform,
-    /// systemd's word for the hypervisor.
-    pub hypervisor: &'a str,
-    /// The Environment's id, empty where there is none.
-    pub environment_id: &'a str,
-    /// The network adapters, where the platform tells of them.
-    pub adapters: &'a [Adapter],
-    /// The interfaces that they are in this guest.
-    pub interfaces: &'a Interfaces,
-}
 
 /// A file as it should be.
 pub struct Rendered {
@@ -56,6 +36,47 @@ pub struct Rendered {
     pub content: Zeroizing<String>,
     /// What may be shown of it.
     pub shown: Shown,
+    /// What is to be done about it besides writing it.
+    pub rules: Rules,
+}
+
+/// What a template asks for besides its content.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// The program that must accept the staged file; `{}` is its path.
+    pub check: Option<Vec<String>>,
+    /// The program that must accept what is in place, before any unit hears of it.
+    pub verify: Option<Vec<String>>,
+    /// Units to restart when the file changes.
+    pub restart: Vec<String>,
+    /// Units to reload when the file changes.
+    pub reload: Vec<String>,
+    /// Programs to run when the file changes, where there is no systemd.
+    pub on_change: Vec<Vec<String>>,
+    /// Whether a file that was changed by hand since the last pass stays as it is.
+    pub keep_edits: bool,
+    /// Whether it is written in the first boot of an instance only.
+    pub once: bool,
+}
+
+/// A file that is not to be, because its template's `when` is false, or its element is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Absent {
+    /// The template that makes it at other times.
+    pub template: String,
+    /// Where it would go.
+    pub path: PathBuf,
+    /// Whether it stays where it is already (`absent = "keep"`).
+    pub keep: bool,
+}
+
+/// What the templates come to.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// The files as they should be.
+    pub files: Vec<Rendered>,
+    /// The files that should not be.
+    pub absent: Vec<Absent>,
 }
 
 /// What may be shown of a file's content.
@@ -84,12 +105,12 @@ impl TemplateSet {
         declared: &Declared,
         parameters: &Parameters,
         surroundings: Surroundings<'_>,
-    ) -> Result<Vec<Rendered>, Problems> {
+    ) -> Result<Output, Problems> {
         let sensitive = self.templates.iter().any(|template| template.sensitive);
         let masked = sensitive.then(|| context(parameters, surroundings, |name| declared.is_sensitive(name)));
         let context = context(parameters, surroundings, |_| false);
         let mut problems = Vec::new();
-        let mut rendered = Vec::new();
+        let mut output = Output::default();
         for template in &self.templates {
             match self.engine.render(&template.file, &context) {
                 Ok(content) => {
@@ -99,12 +120,12 @@ impl TemplateSet {
                         }
                         _ => Shown::Content,
                     };
-                    rendered.push(template.rendered(content, shown));
+                    output.files.push(template.rendered(content, shown));
                 }
                 Err(error) => problems.push(render_problem(template, &error)),
             }
         }
-        Problems::unless_none(problems, rendered)
+        Problems::unless_none(problems, output)
     }
 }
 
@@ -118,70 +139,9 @@ impl Template {
             group: self.group.clone(),
             content: Zeroizing::new(content),
             shown,
+            rules: Rules::default(),
         }
     }
-}
-
-fn context(
-    parameters: &Parameters,
-    surroundings: Surroundings<'_>,
-    masked: impl Fn(&str) -> bool,
-) -> Context {
-    #[derive(Serialize)]
-    struct PlatformFields<'a> {
-        kind: Option<&'a str>,
-        version: Option<&'a str>,
-        vendor: Option<&'a str>,
-        locale: Option<&'a str>,
-        timezone: Option<i32>,
-    }
-    #[derive(Serialize)]
-    struct EnvironmentFields<'a> {
-        id: &'a str,
-    }
-    #[derive(Serialize)]
-    struct AdapterFields<'a> {
-        mac: &'a str,
-        network: &'a str,
-        unit: Option<u32>,
-        ifname: Option<&'a str>,
-    }
-    let mut context = Context::new();
-    for (name, value) in parameters.iter() {
-        let value = match value {
-            parameters::Value::Null => Value::none(),
-            // Safe, so that it is printed in every escape mode.
-            _ if masked(name) => Value::safe_string(MASK),
-            parameters::Value::String(text) => Value::from(text.as_str()),
-            parameters::Value::Int(number) => Value::from(*number),
-            parameters::Value::Bool(truth) => Value::from(*truth),
-            parameters::Value::Ipv4(address) => Value::from(address.to_string()),
-        };
-        context.insert_value(name.to_owned(), value);
-    }
-    let Platform { kind, version, vendor, locale, timezone } = surroundings.platform;
-    let platform = PlatformFields {
-        kind: kind.as_deref(),
-        version: version.as_deref(),
-        vendor: vendor.as_deref(),
-        locale: locale.as_deref(),
-        timezone: *timezone,
-    };
-    context.insert("platform", &platform);
-    context.insert("hypervisor", surroundings.hypervisor);
-    context.insert("environment", &EnvironmentFields { id: surroundings.environment_id });
-    let mut adapters = Vec::new();
-    for adapter in surroundings.adapters {
-        let Adapter { mac, network, unit } = adapter;
-        adapters.push(AdapterFields {
-            mac,
-            network,
-            unit: *unit,
-            ifname: surroundings.interfaces.name(adapter),
-        });
-    }
-    context.insert("adapters", &adapters);
-    context
 }
 
 /// An engine that prints through our functions or not at all.

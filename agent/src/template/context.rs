@@ -1,0 +1,93 @@
+//! What a template sees: the parameters, and what surrounds them.
+//!
+//! Decides how a value looks to the template language. What may be printed, and how, is decided in `escape`.
+
+#![forbid(unsafe_code)]
+
+use serde::Serialize;
+use tera::{Context, Value};
+
+use crate::environment::{Adapter, Platform};
+use crate::interfaces::Interfaces;
+use crate::parameters::{self, Parameters};
+
+/// What stands in a sensitive value's place where people look.
+pub const MASK: &str = "********";
+
+/// What templates see besides parameters.
+#[derive(Debug, Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// The PlatformSection; its fields are null where it says nothing.
+    pub platform: &'a Platform,
+    /// systemd's word for the hypervisor.
+    pub hypervisor: &'a str,
+    /// The Environment's id, empty where there is none.
+    pub environment_id: &'a str,
+    /// The network adapters, where the platform tells of them.
+    pub adapters: &'a [Adapter],
+    /// The interfaces that they are in this guest.
+    pub interfaces: &'a Interfaces,
+}
+
+/// Everything that a template sees; of the parameters for which `masked` says so, only [`MASK`].
+pub(super) fn context(
+    parameters: &Parameters,
+    surroundings: Surroundings<'_>,
+    masked: impl Fn(&str) -> bool,
+) -> Context {
+    #[derive(Serialize)]
+    struct PlatformFields<'a> {
+        kind: Option<&'a str>,
+        version: Option<&'a str>,
+        vendor: Option<&'a str>,
+        locale: Option<&'a str>,
+        timezone: Option<i32>,
+    }
+    #[derive(Serialize)]
+    struct EnvironmentFields<'a> {
+        id: &'a str,
+    }
+    #[derive(Serialize)]
+    struct AdapterFields<'a> {
+        mac: &'a str,
+        network: &'a str,
+        unit: Option<u32>,
+        ifname: Option<&'a str>,
+    }
+    let mut context = Context::new();
+    for (name, value) in parameters.iter() {
+        let value = match value {
+            parameters::Value::Null => Value::none(),
+            // Safe, so that it is printed in every escape mode.
+            _ if masked(name) => Value::safe_string(MASK),
+            parameters::Value::String(text) => Value::from(text.as_str()),
+            parameters::Value::Int(number) => Value::from(*number),
+            parameters::Value::Bool(truth) => Value::from(*truth),
+            parameters::Value::Ipv4(address) => Value::from(address.to_string()),
+        };
+        context.insert_value(name.to_owned(), value);
+    }
+    let Platform { kind, version, vendor, locale, timezone } = surroundings.platform;
+    let platform = PlatformFields {
+        kind: kind.as_deref(),
+        version: version.as_deref(),
+        vendor: vendor.as_deref(),
+        locale: locale.as_deref(),
+        timezone: *timezone,
+    };
+    context.insert("platform", &platform);
+    context.insert("hypervisor", surroundings.hypervisor);
+    context.insert("environment", &EnvironmentFields { id: surroundings.environment_id });
+    let mut adapters = Vec::new();
+    for adapter in surroundings.adapters {
+        let Adapter { mac, network, unit } = adapter;
+        adapters.push(AdapterFields {
+            mac,
+            network,
+            unit: *unit,
+            ifname: surroundings.interfaces.name(adapter),
+        });
+    }
+    context.insert("adapters", &adapters);
+    context
+}
