@@ -19,10 +19,11 @@ demo: ## boot a guest that configures itself and becomes ready, and show how
 	@$(CARGO) run -p qemu-tests --bin demo
 
 test: ## run every test, without a VM and then in guests; the last line is the total
-	@$(DEPS) build static vm
+	@$(DEPS) build static vm debian
 	@packaging/static/build
 	@qemu-tests/guest-kernel
 	@qemu-tests/guest-programs
+	@qemu-tests/guest-debian
 	@tests/run
 
 test-all: export OVF_TEST_LONG = 1
@@ -43,4 +44,4 @@ bench: ## measure size, CPU, memory and parsing of the static binary beside peer
 	@bench/run
 
 deps: ## install what all of the above need, and no more
-	@$(DEPS) build static vm check bench
+	@$(DEPS) build static vm debian check bench
