@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// loaded machine fails no test.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The same where a whole boot comes first.
+const BOOT_PATIENCE: Duration = Duration::from_secs(180);
+
 /// A guest's control shell.
 #[derive(Debug)]
 pub struct Control {
@@ -55,6 +58,12 @@ impl Control {
     /// Runs `script`, which must succeed, and gives its standard output.
     pub fn run(&mut self, script: &str) -> Result<String> {
         self.run_with(script, &[]).map(|output| String::from_utf8_lossy(&output).into_owned())
+    }
+
+    /// Runs `script`, which must succeed, as soon as the guest has booted so far that its control shell runs.
+    pub(crate) fn run_at_boot(&mut self, script: &str) -> Result<()> {
+        let output = self.request(script, &[], BOOT_PATIENCE)?;
+        succeeded(script, output).map(drop)
     }
 
     /// Starts `script` beside the requests; its last command should be `exec`, so that its process is the
@@ -110,16 +119,7 @@ impl Control {
     }
 
     fn run_with(&mut self, script: &str, input: &[u8]) -> Result<Vec<u8>> {
-        let output = self.request(script, input, PATIENCE)?;
-        if output.status != 0 {
-            bail!(
-                "in the guest, exit status {}: {script}\n{}{}",
-                output.status,
-                String::from_utf8_lossy(&output.stdout),
-                String::from_utf8_lossy(&output.stderr)
-            );
-        }
-        Ok(output.stdout)
+        succeeded(script, self.request(script, input, PATIENCE)?)
     }
 
     fn request(&mut self, script: &str, input: &[u8], within: Duration) -> Result<Output> {
@@ -146,4 +146,17 @@ impl Control {
             }
         }
     }
+}
+
+/// The standard output of `script`, unless it failed.
+fn succeeded(script: &str, output: Output) -> Result<Vec<u8>> {
+    if output.status != 0 {
+        bail!(
+            "in the guest, exit status {}: {script}\n{}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(output.stdout)
 }

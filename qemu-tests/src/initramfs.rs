@@ -42,14 +42,14 @@ pub(crate) fn base(tools: &Tools) -> Result<Vec<u8>> {
 }
 
 /// The files to load, a line each.
-fn order(paths: &[PathBuf]) -> String {
+pub(crate) fn order(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| file_name(path) + "\n").collect()
 }
 
-fn file_name(path: &Path) -> String {
+pub(crate) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }

@@ -3,6 +3,7 @@
 //! A [`Lab`] is opened once for a run; a [`Bench`] is one test's place in it. Nothing outside the bench's
 //! own temporary directory is written.
 
+use crate::debian::{self, Debian};
 use crate::files::Files;
 use crate::initramfs;
 use crate::iso::{self, Variant};
@@ -24,6 +25,8 @@ pub struct Lab {
     initramfs: Vec<u8>,
     with_ide_drive: OnceLock<Result<Saved, String>>,
     without_drive: OnceLock<Result<Saved, String>>,
+    debian: OnceLock<Result<Debian, String>>,
+    saved_debian: OnceLock<Result<Saved, String>>,
 }
 
 /// One test's place: its directory, and its guests' evidence.
@@ -41,7 +44,14 @@ impl Lab {
     pub fn open() -> Result<Lab> {
         let tools = Tools::find()?;
         let initramfs = initramfs::base(&tools).context("cannot make the initramfs")?;
-        Ok(Lab { tools, initramfs, with_ide_drive: OnceLock::new(), without_drive: OnceLock::new() })
+        Ok(Lab {
+            tools,
+            initramfs,
+            with_ide_drive: OnceLock::new(),
+            without_drive: OnceLock::new(),
+            debian: OnceLock::new(),
+            saved_debian: OnceLock::new(),
+        })
     }
 
     /// A place for one test.
@@ -63,15 +73,26 @@ impl Lab {
     fn saved(&self, drive: bool) -> Result<&Saved> {
         let (cell, drive) =
             if drive { (&self.with_ide_drive, Drive::Ide) } else { (&self.without_drive, Drive::None) };
-        let saved = cell.get_or_init(|| self.save(drive).map_err(|error| format!("{error:#}")));
-        saved.as_ref().map_err(|error| anyhow!("{error}"))
+        once(cell, || self.save(Machine::from(drive), &self.initramfs, ":"))
     }
 
-    fn save(&self, drive: Drive) -> Result<Saved> {
-        let saved = Saved::prepare(Machine::from(drive))?;
+    /// What all Debian guests share.
+    fn debian(&self) -> Result<&Debian> {
+        once(&self.debian, || Debian::prepare(&self.tools).context("cannot make the Debian guest"))
+    }
+
+    /// The saved Debian guest with an empty IDE drive; made when first asked for.
+    fn saved_debian(&self) -> Result<&Saved> {
+        let debian = self.debian()?;
+        let machine = || debian.machine(Machine::from(Drive::Ide));
+        once(&self.saved_debian, || self.save(machine(), &debian.initramfs, debian::BOOTED))
+    }
+
+    fn save(&self, machine: Machine, initramfs: &[u8], booted: &str) -> Result<Saved> {
+        let saved = Saved::prepare(machine)?;
         let bench = self.bench()?;
-        let boot = Boot { initramfs: &[&self.initramfs], ..self.boot(Connect::Later) };
-        Vm::boot_and_save(&saved, &boot, bench.directory.path())?;
+        let boot = Boot { initramfs: &[initramfs], ..self.boot(Connect::Later) };
+        Vm::boot_and_save(&saved, &boot, booted, bench.directory.path())?;
         Ok(saved)
     }
 
@@ -80,10 +101,23 @@ impl Lab {
     }
 }
 
+/// What `cell` holds, made when first asked for; others that ask meanwhile wait. A failure is remembered.
+fn once<T>(cell: &OnceLock<Result<T, String>>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+    let made = cell.get_or_init(|| make().map_err(|error| format!("{error:#}")));
+    made.as_ref().map_err(|error| anyhow!("{error}"))
+}
+
 impl Bench<'_> {
     /// Makes an ISO image of `files`, name and content each.
     pub fn iso(&self, variant: Variant, files: &[(&str, &[u8])]) -> Result<PathBuf> {
         iso::make(&self.lab.tools.xorriso, self.directory.path(), &self.name("iso"), variant, files)
+    }
+
+    /// Makes a file on the host with this content, for an option of QEMU's.
+    pub fn file(&self, content: &str) -> Result<PathBuf> {
+        let path = self.directory.path().join(self.name("file"));
+        std::fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(path)
     }
 
     /// The usual image: the document alone.
@@ -106,12 +140,26 @@ impl Bench<'_> {
 
     /// Continues the saved guest that has an IDE drive, with `disc` in it or empty.
     pub fn guest(&self, disc: Option<&Path>, connect: Connect) -> Result<Vm> {
-        self.restored(true, disc, connect)
+        self.restored(self.lab.saved(true)?, disc, connect)
     }
 
     /// Continues the saved guest that has no drive.
     pub fn guest_without_drive(&self, connect: Connect) -> Result<Vm> {
-        self.restored(false, None, connect)
+        self.restored(self.lab.saved(false)?, None, connect)
+    }
+
+    /// Boots Debian on a machine from power on, with `files` over its root file system. It gives the guest at once;
+    /// [`Vm::booted`] waits for the boot to be over.
+    pub fn boot_debian(&self, machine: &Machine, files: &Files, connect: Connect) -> Result<Vm> {
+        let (debian, directory) = (self.lab.debian()?, self.guest_directory()?);
+        let extra = debian::with_files(files)?;
+        let boot = Boot { initramfs: &[&debian.initramfs, &extra], ..self.lab.boot(connect) };
+        self.watched(Vm::boot(&debian.machine(machine.clone()), &boot, &directory)?)
+    }
+
+    /// Continues the saved Debian guest, whose boot is over, with `disc` in its IDE drive or an empty one.
+    pub fn debian(&self, disc: Option<&Path>, connect: Connect) -> Result<Vm> {
+        self.restored(self.lab.saved_debian()?, disc, connect)
     }
 
     /// Notes something that was measured, to be shown beside the test's time.
@@ -130,8 +178,8 @@ impl Bench<'_> {
         guests.iter().map(|guest| format!("\n{}", guest.text())).collect()
     }
 
-    fn restored(&self, drive: bool, disc: Option<&Path>, connect: Connect) -> Result<Vm> {
-        let (saved, directory) = (self.lab.saved(drive)?, self.guest_directory()?);
+    fn restored(&self, saved: &Saved, disc: Option<&Path>, connect: Connect) -> Result<Vm> {
+        let directory = self.guest_directory()?;
         self.watched(Vm::restore(saved, disc, &self.lab.tools.qemu, connect, &directory)?)
     }
 

@@ -23,6 +23,7 @@ pub mod iso;
 pub mod machine;
 pub mod tools;
 
+mod debian;
 mod initramfs;
 mod memory;
 mod modules;

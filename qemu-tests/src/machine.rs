@@ -15,7 +15,7 @@ const CONTROL_PORT: &str = "org.ovf.test.0";
 pub(crate) const AGENT_PORT_ID: &str = "agentport";
 /// The `id` of the drive that a machine is built with, as QMP's `blockdev-change-medium` takes it.
 pub(crate) const DRIVE_ID: &str = "cd0";
-/// Every guest's memory: four guests at once must fit a small machine.
+/// A guest's memory, unless it asks for more: four guests at once must fit a small machine.
 const MEMORY_MIB: u32 = 256;
 
 /// The CD drive that a machine is built with.
@@ -38,6 +38,8 @@ pub struct Machine {
     pub drive: Drive,
     /// The image in the drive at power on; `None` leaves the drive empty.
     pub disc: Option<PathBuf>,
+    /// Its memory.
+    pub memory_mib: u32,
     /// QEMU's `-cpu`.
     pub cpu: String,
     /// Further options for QEMU, whatever the test is about: `["-smbios", "type=1,manufacturer=Xen"]`.
@@ -76,7 +78,7 @@ fn accelerator() -> &'static str {
 /// A machine without any disc, as the saved guests are.
 impl From<Drive> for Machine {
     fn from(drive: Drive) -> Machine {
-        Machine { drive, disc: None, cpu: "max".to_owned(), options: Vec::new() }
+        Machine { drive, disc: None, memory_mib: MEMORY_MIB, cpu: "max".to_owned(), options: Vec::new() }
     }
 }
 
@@ -115,8 +117,8 @@ impl Machine {
         line.option("-cpu", &self.cpu);
         line.option("-accel", accelerator());
         line.option("-machine", format!("{kind},memory-backend=ram"));
-        line.option("-m", MEMORY_MIB.to_string());
-        line.option("-object", format!("{memory},id=ram,size={MEMORY_MIB}M"));
+        line.option("-m", self.memory_mib.to_string());
+        line.option("-object", format!("{memory},id=ram,size={}M", self.memory_mib));
         line.option("-chardev", "socket,id=qmp,fd=0");
         line.option("-mon", "chardev=qmp,mode=control");
 

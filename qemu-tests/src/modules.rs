@@ -39,18 +39,21 @@ pub(crate) struct Modules {
 
 /// Finds the guests' modules in `directory` (`.../lib/modules/VERSION`).
 pub(crate) fn find(directory: &Path) -> Result<Modules> {
+    let on_demand =
+        ON_DEMAND.iter().map(|name| Ok((*name, in_order(directory, &[name])?))).collect::<Result<_>>()?;
+    Ok(Modules { wanted: in_order(directory, &WANTED)?, on_demand })
+}
+
+/// The files of `wanted` and all that they need, in load order.
+pub(crate) fn in_order(directory: &Path, wanted: &[&str]) -> Result<Vec<PathBuf>> {
     let read = |name: &str| {
         let path = directory.join(name);
         std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
     };
     let (dependencies, builtin) = (read("modules.dep")?, read("modules.builtin")?);
-    let paths = |wanted: &[&str]| -> Result<Vec<PathBuf>> {
-        let order = load_order(wanted, &dependencies, &builtin);
-        let order = order.with_context(|| format!("in {}", directory.display()))?;
-        Ok(order.into_iter().map(|path| directory.join(path)).collect())
-    };
-    let on_demand = ON_DEMAND.iter().map(|name| Ok((*name, paths(&[name])?))).collect::<Result<_>>()?;
-    Ok(Modules { wanted: paths(&WANTED)?, on_demand })
+    let order = load_order(wanted, &dependencies, &builtin);
+    let order = order.with_context(|| format!("in {}", directory.display()))?;
+    Ok(order.into_iter().map(|path| directory.join(path)).collect())
 }
 
 /// The paths to load for `wanted`, by the text of `modules.dep` and `modules.builtin`.

@@ -26,9 +26,10 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Finds everything, or tells the first thing that is missing and its remedy.
+    /// Finds everything, or tells the first thing that is missing and its remedy; but what comes by
+    /// `guest-programs` and `guest-debian` is looked for only when a test asks for it.
     pub fn find() -> Result<Tools> {
-        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/"));
+        let workspace = workspace();
         let (kernel, programs) =
             (workspace.join("target/guest/kernel"), workspace.join("target/guest/programs"));
         Ok(Tools {
@@ -46,6 +47,15 @@ impl Tools {
     pub(crate) fn program(&self, name: &str) -> Result<Files> {
         Files::new().with_tree(&existing(self.programs.join(name), "qemu-tests/guest-programs")?)
     }
+
+    /// The root file system of the Debian guest.
+    pub(crate) fn debian(&self) -> Result<PathBuf> {
+        existing(workspace().join("target/guest/debian/root.squashfs"), "qemu-tests/guest-debian")
+    }
+}
+
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/"))
 }
 
 /// The static agent: what `OVF_AGENT` names, else where `make static` leaves it.

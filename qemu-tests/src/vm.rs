@@ -5,6 +5,7 @@
 
 use crate::console::Console;
 use crate::control::{Control, Job, Output};
+use crate::debian;
 use crate::files::{Files, Tree};
 use crate::host::{self, Host, Received};
 use crate::machine::{AGENT_PORT, AGENT_PORT_ID, DRIVE_ID, FRESH_MEMORY, Machine, Sockets};
@@ -77,10 +78,15 @@ impl Vm {
         Vm::boot_with_memory(machine, boot, FRESH_MEMORY, directory)
     }
 
-    /// Boots a machine until its control shell answers, and saves it.
-    pub(crate) fn boot_and_save(saved: &Saved, boot: &Boot<'_>, directory: &Path) -> Result<()> {
+    /// Boots a machine until its control shell has run `booted`, and saves it.
+    pub(crate) fn boot_and_save(
+        saved: &Saved,
+        boot: &Boot<'_>,
+        booted: &str,
+        directory: &Path,
+    ) -> Result<()> {
         let mut vm = Vm::boot_with_memory(saved.machine(), boot, &saved.memory(), directory)?;
-        let result = vm.run(":").and_then(|_| saved.save(&mut vm.qmp));
+        let result = vm.control.run_at_boot(booted).and_then(|()| saved.save(&mut vm.qmp));
         result.with_context(|| format!("cannot save a booted guest; {}", vm.evidence().text()))
     }
 
@@ -142,6 +148,11 @@ impl Vm {
     /// The first report that matches; see [`Host::report`].
     pub fn report(&mut self, wanted: impl Fn(&Report) -> bool, within: Duration) -> Result<Received> {
         self.host.report(wanted, within)
+    }
+
+    /// Waits until the boot of a Debian guest is over; a unit that failed is an error.
+    pub fn booted(&mut self) -> Result<()> {
+        self.control.run_at_boot(debian::BOOTED)
     }
 
     /// Runs `script` in the guest, whatever its status.
