@@ -3,13 +3,18 @@
 use crate::Test;
 use crate::appliance::{activity, soon};
 use anyhow::Result;
-use qemu_tests::{Bench, Connect, Drive, Files, Machine, Variant};
+use qemu_tests::{Bench, Connect, Drive, Files, Machine, Variant, Vm};
 use std::time::Duration;
 
 /// The trials of this module.
 pub(crate) const TRIALS: &[(&str, Test)] = &[
     ("harness: what a guest program says on its port reaches the host and is acknowledged", frames),
-    ("harness: scripts, jobs and files pass through the control shell", control),
+    ("harness: scripts, jobs and files pass through the control shell", |bench| {
+        control(bench.guest(None, Connect::Later)?)
+    }),
+    ("harness: scripts, jobs and files pass through the control shell of a Debian guest", |bench| {
+        control(bench.debian(None, Connect::Later)?)
+    }),
     ("harness: a busy program is seen to be busy", busy),
     ("harness: drives can be plugged into a running guest and discs changed", discs),
     ("harness: a real boot runs what the test brought along", boot),
@@ -55,8 +60,7 @@ fn frames(bench: &Bench<'_>) -> Result<()> {
     Ok(())
 }
 
-fn control(bench: &Bench<'_>) -> Result<()> {
-    let mut vm = bench.guest(None, Connect::Later)?;
+fn control(mut vm: Vm) -> Result<()> {
     let output = vm.sh("echo out; echo err >&2; exit 3")?;
     assert_eq!((output.status, &output.stdout[..], &output.stderr[..]), (3, &b"out\n"[..], &b"err\n"[..]));
     let failure = vm.run("cat /nowhere").expect_err("there is no such file").to_string();

@@ -8,6 +8,7 @@
 mod appliance;
 mod boot;
 mod cases;
+mod debian;
 mod detect;
 mod environment;
 mod guestinfo;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
     let groups = [
         detect::TRIALS,
         life::TRIALS,
+        debian::TRIALS,
         platform::TRIALS,
         transport::TRIALS,
         boot::TRIALS,
