@@ -126,10 +126,14 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     let service = matches!(cli.command, Command::Run);
     let usual =
         if service || matches!(cli.command, Command::Apply) { LevelFilter::INFO } else { LevelFilter::WARN };
-    log::init(cli.common.log.unwrap_or(usual), service);
+    let has_journal = log::init(cli.common.log.unwrap_or(usual), service);
     let mut out = io::stdout().lock();
     match cli.run(&mut out).and_then(|exit| flush(&mut out).map(|()| exit)) {
         Ok(exit) => exit,
+        Err(fault) if has_journal => {
+            fault.log();
+            fault.exit
+        }
         Err(fault) => {
             let message = &fault.failure.message;
             // Problems with a position have a line each, in the form that editors jump to.

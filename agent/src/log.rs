@@ -14,6 +14,7 @@ use std::sync::Mutex;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
+use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use crate::sys::process;
@@ -22,11 +23,23 @@ use crate::sys::process;
 const IDENTIFIER: &str = "ovf-agent";
 
 /// Sends events of `level` and above to where they belong. `service` says that nobody typed this command: `run`.
-pub fn init(level: LevelFilter, service: bool) {
+/// Returns whether that is a journal, where what goes to standard error would be a line without a level.
+pub fn init(level: LevelFilter, service: bool) -> bool {
     let journal =
         process::has_journal_stream().then(|| tracing_journald::layer().ok()).flatten().map(|layer| {
-            layer.with_syslog_identifier(IDENTIFIER.to_owned()).with_field_prefix(Some("OVF".to_owned()))
+            // As in `priority`: by default the crate has info as a notice.
+            let priorities = PriorityMappings {
+                info: Priority::Informational,
+                debug: Priority::Debug,
+                trace: Priority::Debug,
+                ..PriorityMappings::new()
+            };
+            layer
+                .with_syslog_identifier(IDENTIFIER.to_owned())
+                .with_field_prefix(Some("OVF".to_owned()))
+                .with_priority_mappings(priorities)
         });
+    let has_journal = journal.is_some();
     let unattended = service && process::stderr_is_unattended();
     // A service manager without a journal yet is an early boot, too.
     let early = process::has_journal_stream() || unattended;
@@ -38,6 +51,7 @@ pub fn init(level: LevelFilter, service: bool) {
     let subscriber = tracing_subscriber::registry().with(level).with(journal).with(lines);
     // A second call, as in a test, keeps the first subscriber.
     let _ = tracing::subscriber::set_global_default(subscriber);
+    has_journal
 }
 
 /// One line for each event: what happened, then `field=value`.
