@@ -299,7 +299,7 @@ fn troubled_drives(bench: &Bench<'_>) -> Result<()> {
     let mut vm = guest(bench, "")?;
     let settings = format!("{OPTIONAL_PARAMETERS}[transport.iso]\nwait = \"3s\"\nsettle = \"1s\"\n");
     vm.put(&appliance(&settings))?;
-    let drive = slow(&mut vm, &disc, 2)?;
+    let drive = slow(&mut vm, &disc, 1)?;
     appears(&mut vm, "/dev/sr0")?;
     let agent = vm.spawn("exec ovf-agent apply --json --report /run/report.json > /dev/kmsg 2>&1")?;
     vm.run(&format!(
