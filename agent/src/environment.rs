@@ -142,7 +142,7 @@ pub struct Section {
     /// Line of the document on which the section starts.
     pub line: u32,
     /// The element as it stands in the document, with the namespace declarations added that it inherits from
-    /// `Environment`, so that it parses alone. Not carried over: inherited `xml:lang`, `xml:space` and
+    /// `Environment`, so that it parses alone; they can bring it above [`MAX_ATTRIBUTES`]. Not carried over: inherited `xml:lang`, `xml:space` and
     /// `xml:base`, and the declared XML version. It may hold secrets (VMware's service tokens).
     pub xml: Zeroizing<String>,
 }

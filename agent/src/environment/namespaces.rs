@@ -27,6 +27,11 @@ impl Namespace {
     pub(super) const XMLNS: Self = Self(6);
     /// The environment's namespace, where only an undeclared prefix says so.
     pub(super) const ASSUMED: Self = Self(7);
+
+    /// The namespace that it is once the undeclared prefix is declared.
+    pub(super) fn bound(self) -> Self {
+        if self == Self::ASSUMED { Self::ENVIRONMENT } else { self }
+    }
 }
 
 /// URIs of the constants above, in their order. The last never comes from a declaration.

@@ -479,6 +479,28 @@ fn unknown_sections_are_kept_so_that_they_parse_alone() {
     }
 }
 
+/// Found by the fuzzer: what is added to a section counts as attributes, too.
+#[test]
+fn a_section_with_as_many_attributes_as_allowed_is_kept() {
+    let attributes: String = (0..super::MAX_ATTRIBUTES).map(|it| format!(" a{it}=''")).collect();
+    let (environment, _) = read(&environment(&format!("<x:S{attributes}/>")));
+    let section = &environment.sections[0];
+    assert!(
+        section.xml.contains(" a63=''") && section.xml.contains(" xmlns:x=\"urn:x\""),
+        "{}",
+        *section.xml
+    );
+    let alone = parse(section.xml.as_bytes()).unwrap_err();
+    assert_eq!(alone.kind, ErrorKind::Limit(Limit::Attributes));
+}
+
+/// Found by the fuzzer: kept as a section, and with the prefix declared that was missing, this was no XML.
+#[test]
+fn an_attribute_under_a_prefix_and_again_under_one_taken_for_it_is_there_twice() {
+    let error = examine(environment("<x:S oe:a='1' ovfenv:a='2'/>").as_bytes()).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::DuplicateAttribute("ovfenv:a".to_owned()));
+}
+
 #[test]
 fn inherited_namespaces_are_escaped() {
     let (environment, _) = read(

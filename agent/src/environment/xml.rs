@@ -218,11 +218,13 @@ impl<'a> Xml<'a> {
         }
     }
 
-    /// That no attribute is there twice. At most 64 are compared with each other.
+    /// That no attribute is there twice, by its own prefix or by one that is taken for it. At most 64 are compared with
+    /// each other.
     fn check_once(&self) -> Result<(), Fault> {
         for (index, attribute) in self.attributes.iter().enumerate() {
-            let same =
-                |it: &Attribute<'_>| it.local == attribute.local && it.namespace == attribute.namespace;
+            let same = |it: &Attribute<'_>| {
+                it.local == attribute.local && it.namespace.bound() == attribute.namespace.bound()
+            };
             if self.attributes[..index].iter().any(same) {
                 return Fault::at(attribute.at, ErrorKind::DuplicateAttribute(shown(attribute.name)));
             }
