@@ -6,7 +6,7 @@
 DEPS  ?= packaging/deps
 CARGO  = packaging/rust cargo
 
-.PHONY: help demo test test-all check static bench deps
+.PHONY: help demo test test-all check fuzz static bench deps
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -33,6 +33,12 @@ check: ## formatting, lints, licences, duplicate dependencies, shell scripts, ho
 	@$(DEPS) build check
 	@tests/check
 
+fuzz: export TIME ?= 20
+fuzz: ## run each fuzz target for TIME seconds (20)
+	@$(DEPS) build fuzz
+	@packaging/cargo-fuzz --fetch
+	@tests/fuzz/smoke
+
 static: ## build the static binaries into target/static; print path and size
 	@$(DEPS) build static
 	@packaging/static/build
@@ -44,4 +50,4 @@ bench: ## measure size, CPU, memory and parsing of the static binary beside peer
 	@bench/run
 
 deps: ## install what all of the above need, and no more
-	@$(DEPS) build static vm debian check bench
+	@$(DEPS) build static vm debian check bench fuzz iso-readers

@@ -410,11 +410,17 @@ fn every_row_of_every_table_is_missed() {
     each_row_is_missed!(managers marks cgroups releases platforms confidential);
 }
 
+/// `OVF_SEEDS=DIRECTORY` keeps the texts, for the fuzzer to start from (tests/fuzz/seeds).
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a test writes to a directory that its caller named")]
 fn facts_survive_the_way_through_json() {
-    for (what, clues, want) in MACHINES {
+    let seeds = std::env::var_os("OVF_SEEDS");
+    for (number, (what, clues, want)) in MACHINES.iter().enumerate() {
         let before = facts(clues);
         let text = serde_json::to_string(&before).expect("facts are plain data");
+        if let Some(directory) = &seeds {
+            fs::write(Path::new(directory).join(format!("machine-{number}")), &text).expect("a directory");
+        }
         let after: Facts = serde_json::from_str(&text).expect(&text);
         assert_eq!(words(&Tables::KNOWN, &after), *want, "{what}");
         assert_eq!(before, after, "{what}");
