@@ -1,11 +1,10 @@
-//! What `parse` makes of documents: a table for each rule. Well-formedness, the published documents and
-//! mutants have their own files.
+//! What `parse` makes of documents: a table for each rule. Well-formedness has its own file; the published documents are
+//! in `tests/shared.rs`, broken ones in `tests/hostile`.
 //!
 //! Every value in these documents has [`SECRET`] in it, and whatever is printable is searched for it.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
-mod mutants;
 mod refusals;
 
 use super::{

@@ -13,6 +13,9 @@ use std::process::Command;
 /// The document in each image.
 pub const DOCUMENT: &[u8] = include_bytes!("../../../examples/petstore/ovf-env.xml");
 
+/// A value in one of the documents; nothing may show it, however the document is broken.
+pub const SECRET: &str = "s3cr3t";
+
 /// The date of all images, and the same of all files in them, directories and links included.
 const DATE: &str = "1700000000";
 const DATES: &str = "2023111422132000";
@@ -94,13 +97,17 @@ fn file(path: &Path, content: &[u8]) -> io::Result<()> {
 /// # Errors
 /// They cannot be read.
 pub fn documents() -> io::Result<Vec<Vec<u8>>> {
+    let secret = format!(
+        "<Environment xmlns='http://schemas.dmtf.org/ovf/environment/1' id=''><PropertySection>\
+         <Property key='k' value='a{SECRET}&amp;{SECRET}z'/></PropertySection><Entity/></Environment>"
+    );
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cases");
     let mut paths: Vec<_> = fs::read_dir(&cases)?
         .filter_map(|case| Some(case.ok()?.path().join("ovf-env.xml")))
         .filter(|path| path.is_file())
         .collect();
     paths.sort();
-    let mut documents = vec![DOCUMENT.to_vec()];
+    let mut documents = vec![DOCUMENT.to_vec(), secret.into_bytes()];
     for path in paths {
         let document = fs::read(&path)?;
         if !documents.contains(&document) {

@@ -193,15 +193,20 @@ fn documents_do_no_harm() {
             let outcome = parse(document);
             let lines = 1 + document.iter().filter(|byte| matches!(byte, b'\n' | b'\r')).count();
             let inside = |line: u32, column: u32| line >= 1 && line as usize <= lines && column >= 1;
+            let mut shown = format!("{outcome:?}");
             match &outcome {
                 Ok((_, warnings)) => {
                     for warning in warnings {
                         assert!(inside(warning.line, warning.column), "{warning} is outside of the document");
-                        let _ = warning.to_string();
+                        shown += &warning.to_string();
                     }
                 }
-                Err(error) => assert!(inside(error.line, error.column), "{error} is outside of the document"),
+                Err(error) => {
+                    assert!(inside(error.line, error.column), "{error} is outside of the document");
+                    shown += &error.to_string();
+                }
             }
+            assert!(!shown.contains(bases::SECRET), "a value is shown: {shown}");
             outcome
         },
         |outcome| match outcome {
