@@ -97,7 +97,7 @@ impl Machine {
             Fault::new(Part::Environment, "DocumentRefused", Exit::Refused, &error)
         })?;
         self.took.environment = micros_since(begin);
-        let count = warnings.len();
+        let count = warnings.len() + document.asides.len();
         info!(stage = "environment", source = %document.source, id = environment.id, warnings = count, "read the OVF environment");
         for warning in &warnings {
             debug!(
@@ -138,6 +138,7 @@ impl Machine {
         // Also after a failure: which disks were there at boot does not depend on it.
         if let Err(error) = self.boot.save(&self.root) {
             warn!(stage = "transport", "cannot remember what was there at boot: {}", chain(&error));
+            report.warnings += 1;
         }
         outcome
     }

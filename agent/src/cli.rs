@@ -25,6 +25,7 @@ use crate::config::{self, Config};
 use crate::detect::Facts;
 use crate::interfaces::Interfaces;
 use crate::log;
+use crate::printable;
 use crate::problem::{Problem, Problems};
 use crate::protocol;
 use crate::ready::Gates;
@@ -68,7 +69,7 @@ struct Common {
     #[arg(long, global = true)]
     json: bool,
     /// Log events of this level and above: error, warn, info or debug
-    #[arg(long, global = true, value_name = "LEVEL")]
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = level)]
     log: Option<LevelFilter>,
 }
 
@@ -113,6 +114,16 @@ struct Env {
     extract: Option<PathBuf>,
 }
 
+fn level(word: &str) -> std::result::Result<LevelFilter, &'static str> {
+    match word {
+        "error" => Ok(LevelFilter::ERROR),
+        "warn" => Ok(LevelFilter::WARN),
+        "info" => Ok(LevelFilter::INFO),
+        "debug" => Ok(LevelFilter::DEBUG),
+        _ => Err("there are error, warn, info and debug"),
+    }
+}
+
 /// Parses the arguments, runs the command, prints what went wrong.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     let cli = match Cli::try_parse_from(arguments) {
@@ -135,7 +146,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             fault.exit
         }
         Err(fault) => {
-            let message = &fault.failure.message;
+            let message = printable::lines(&fault.failure.message);
             // Problems with a position have a line each, in the form that editors jump to.
             let _ = match message.contains('\n') {
                 true => writeln!(io::stderr(), "{message}\novf-agent: {} problems", message.lines().count()),
@@ -302,7 +313,7 @@ impl Common {
             print_json(out, &json!({ "problems": problems }))?;
         } else {
             for problem in &problems {
-                writeln!(out, "{problem}").or_else(written)?;
+                writeln!(out, "{}", printable::text(&problem.to_string())).or_else(written)?;
             }
             writeln!(out, "{summary}").or_else(written)?;
         }

@@ -21,6 +21,7 @@ pub mod cli;
 pub mod config;
 pub mod interfaces;
 pub mod log;
+pub mod printable;
 pub mod problem;
 pub mod state;
 pub mod sys;

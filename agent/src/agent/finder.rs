@@ -19,6 +19,8 @@ pub struct Finder {
     settings: Settings,
     search: Search,
     told: bool,
+    /// Whether somebody may sit there and wonder.
+    attended: bool,
 }
 
 /// What one look came to.
@@ -33,7 +35,12 @@ pub enum Step {
 impl Finder {
     /// Starts now.
     pub fn new(settings: &Settings, is_vm: bool, now: clock::Moment) -> Self {
-        Self { settings: settings.clone(), search: Search::new(settings.patience, is_vm, now), told: false }
+        Self {
+            settings: settings.clone(),
+            search: Search::new(settings.patience, is_vm, now),
+            told: false,
+            attended: false,
+        }
     }
 
     /// A block device came or changed.
@@ -56,7 +63,10 @@ impl Finder {
                 let seconds = (moment - now).as_secs_f64();
                 let what =
                     if sighting.drives { "no document in any drive yet" } else { "no optical drive yet" };
-                info!(stage = "transport", "{what}; waiting up to {seconds:.1} s");
+                match self.attended && seconds > 1.0 {
+                    true => warn!(stage = "transport", "{what}; waiting up to {seconds:.1} s"),
+                    false => info!(stage = "transport", "{what}; waiting up to {seconds:.1} s"),
+                }
             }
             return Ok(Step::LookAt(moment));
         }
@@ -76,6 +86,7 @@ impl Finder {
     /// Looks until it is over.
     pub(super) fn find(mut self, machine: &mut Machine) -> Result<Option<Document>> {
         let outside = |error| Fault::outside(&Error::new("wait for", "block devices", error));
+        self.attended = true;
         let poll = Poll::new().map_err(outside)?;
         // Heard from before the first look, so that nothing comes between the two.
         let uevents = Uevents::listen().inspect_err(|error| debug!("no uevents: {error}")).ok();

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde_json::json;
 
+use crate::printable::text;
 use crate::sys::unpack::Unpack;
 use crate::transport::{self, Error, ExtraFile, Place};
 
@@ -25,7 +26,7 @@ pub(super) fn json(files: &[ExtraFile]) -> serde_json::Value {
 pub(super) fn print(out: &mut impl Write, files: &[ExtraFile]) -> io::Result<()> {
     for file in files {
         let refused = file.refused.map(|why| format!("  (refused: it {why})")).unwrap_or_default();
-        writeln!(out, "{:>10}  {}{refused}", file.len, file.path)?;
+        writeln!(out, "{:>10}  {}{refused}", file.len, text(&file.path))?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use crate::agent::Received;
 use crate::environment::{self, Environment, Properties};
 use crate::interfaces::Interfaces;
 use crate::parameters::Declared;
+use crate::printable::text as escaped;
 use crate::template::MASK;
 
 /// The environment as it may be shown.
@@ -66,11 +67,13 @@ impl View<'_> {
     pub(super) fn print(&self, out: &mut impl Write, received: &Received) -> io::Result<()> {
         let Environment { id, platform, properties, entities, adapters, sections } = &received.environment;
         writeln!(out, "environment  {}", if id.is_empty() { "(no id)".to_owned() } else { escaped(id) })?;
-        writeln!(out, "source       {}", received.source)?;
+        writeln!(out, "source       {}", escaped(&received.source.to_string()))?;
         let platform: Vec<_> = [&platform.kind, &platform.version, &platform.vendor, &platform.locale]
             .into_iter()
             .flatten()
+            .filter(|field| !field.is_empty())
             .cloned()
+            .chain(platform.timezone.map(|minutes| format!("{minutes:+} minutes from UTC")))
             .collect();
         if !platform.is_empty() {
             writeln!(out, "platform     {}", escaped(&platform.join(", ")))?;
@@ -83,7 +86,7 @@ impl View<'_> {
         }
         for adapter in adapters {
             let name = self.interfaces.name(adapter).unwrap_or("(no interface)");
-            writeln!(out, "  {}  {}  {}", escaped(&adapter.mac), name, escaped(&adapter.network))?;
+            writeln!(out, "  {}  {}  {}", escaped(&adapter.mac), escaped(name), escaped(&adapter.network))?;
         }
         self.table(out, "properties", properties)?;
         for entity in entities {
@@ -112,10 +115,4 @@ impl View<'_> {
         }
         Ok(())
     }
-}
-
-/// Text in which nothing can move a terminal's cursor.
-fn escaped(text: &str) -> String {
-    let escape = |c: char| if c.is_control() { c.escape_default().collect() } else { vec![c] };
-    text.chars().flat_map(escape).collect()
 }

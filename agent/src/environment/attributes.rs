@@ -8,12 +8,13 @@
 
 use std::borrow::Cow;
 
-use super::error::{ErrorKind, Fault, shown};
+use super::error::{ErrorKind, Fault};
 use super::namespaces::Namespace;
 use super::tag::Attribute;
 use super::warnings::{Habit, Warnings};
 use super::xml::Xml;
 use super::{NAMESPACE, VMWARE_NAMESPACE, Value};
+use crate::printable::name as shown;
 
 /// Whether what is in this namespace may be the environment's.
 pub(super) fn is_ours(namespace: Namespace) -> bool {

@@ -9,8 +9,9 @@
 
 use super::MAX_DOCUMENT;
 use super::characters::{first_forbidden, is_blank, name_end, skip_blanks};
-use super::error::{Error, ErrorKind, Fault, Limit, shown};
+use super::error::{Error, ErrorKind, Fault, Limit};
 use super::warnings::Warnings;
+use crate::printable::name as shown;
 
 /// A document that is known to consist of characters, opened at what follows the declaration.
 pub(super) struct Document<'a> {

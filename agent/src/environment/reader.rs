@@ -10,7 +10,7 @@
 
 use super::attributes::{self, is_ours};
 use super::characters::{first_not_blank, push_text};
-use super::error::{ErrorKind, Fault, Limit, Lines, shown};
+use super::error::{ErrorKind, Fault, Limit, Lines};
 use super::index::Index;
 use super::namespaces::Namespace;
 use super::platform::Field;
@@ -22,6 +22,7 @@ use super::{
     Adapter, Entity, Environment, MAX_ADAPTERS, MAX_DOCUMENT, MAX_ENTITIES, MAX_PROPERTIES, MAX_SECTIONS,
     NAMESPACE, Platform, Properties,
 };
+use crate::printable::name as shown;
 
 /// Reads a document to its end.
 pub(super) fn read(document: Document<'_>) -> Result<(Environment, Warnings), Fault> {

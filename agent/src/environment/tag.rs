@@ -11,8 +11,9 @@ use super::MAX_ATTRIBUTES;
 use super::characters::{
     attribute_value, is_blank, name_end, reference, skip_blanks, split_name, value_mark,
 };
-use super::error::{ErrorKind, Fault, Limit, shown};
+use super::error::{self, ErrorKind, Fault, Limit};
 use super::namespaces::Namespace;
+use crate::printable::name as shown;
 
 /// An attribute as written. Not `Debug`: the value may be a secret.
 pub(super) struct Attribute<'a> {
@@ -110,7 +111,7 @@ fn attribute<'a>(text: &'a str, at: usize, tag: &str) -> Result<Option<(Attribut
                 let namespace = Namespace::NONE;
                 return Ok(Some((Attribute { at, name, prefix, local, namespace, raw, plain }, mark + 1)));
             }
-            b'<' => return Fault::at(mark, ErrorKind::LessThanInValue(shown(name))),
+            b'<' => return Fault::at(mark, ErrorKind::LessThanInValue(error::attribute(name))),
             b'&' => mark + reference(&text[mark..]).or_else(|kind| Fault::at(mark, kind))?.1,
             _ => mark + 1, // a tab, or a line end
         };

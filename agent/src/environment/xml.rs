@@ -10,13 +10,14 @@ use quick_xml::Reader;
 use quick_xml::events::Event;
 
 use super::characters::{first_not_blank, reference, skip_blanks};
-use super::error::{ErrorKind, Fault, Limit, Lines, shown};
+use super::error::{self, ErrorKind, Fault, Limit, Lines};
 use super::markup;
 use super::namespaces::{Namespace, Namespaces, Resolved};
 use super::prolog::Document;
 use super::tag::{self, Attribute};
 use super::warnings::Warnings;
 use super::{MAX_DEPTH, NAMESPACE};
+use crate::printable::name as shown;
 
 /// What comes next in a document.
 pub(super) enum Token<'a> {
@@ -171,14 +172,14 @@ impl<'a> Xml<'a> {
         self.root_seen = true;
         self.open.push((tag.name, at));
         self.declare()?;
-        let namespace = self.resolve(tag.prefix, at + 1)?;
+        let namespace = self.resolve(tag.prefix, at + 1, shown)?;
         for index in 0..self.attributes.len() {
             let Attribute { prefix, name, at, .. } = self.attributes[index];
             // The default namespace is for elements only.
             self.attributes[index].namespace = match (prefix, name) {
                 ("xmlns", _) | (_, "xmlns") => Namespace::XMLNS,
                 ("", _) => Namespace::NONE,
-                _ => self.resolve(prefix, at)?,
+                _ => self.resolve(prefix, at, error::prefix)?,
             };
         }
         self.check_once()?;
@@ -195,13 +196,16 @@ impl<'a> Xml<'a> {
                 _ => continue,
             };
             if !self.namespaces.declare(self.open.len(), prefix, attribute.value()) {
-                return Fault::at(attribute.at, ErrorKind::NamespaceDeclaration(shown(attribute.name)));
+                return Fault::at(
+                    attribute.at,
+                    ErrorKind::NamespaceDeclaration(error::attribute(attribute.name)),
+                );
             }
         }
         Ok(())
     }
 
-    fn resolve(&mut self, prefix: &str, at: usize) -> Result<Namespace, Fault> {
+    fn resolve(&mut self, prefix: &str, at: usize, shown: fn(&str) -> String) -> Result<Namespace, Fault> {
         match self.namespaces.resolve(prefix) {
             Resolved::Bound(namespace) => Ok(namespace),
             Resolved::Unbound => Fault::at(at, ErrorKind::UnboundPrefix(shown(prefix))),
@@ -226,7 +230,10 @@ impl<'a> Xml<'a> {
                 it.local == attribute.local && it.namespace.bound() == attribute.namespace.bound()
             };
             if self.attributes[..index].iter().any(same) {
-                return Fault::at(attribute.at, ErrorKind::DuplicateAttribute(shown(attribute.name)));
+                return Fault::at(
+                    attribute.at,
+                    ErrorKind::DuplicateAttribute(error::attribute(attribute.name)),
+                );
             }
         }
         Ok(())

@@ -42,7 +42,7 @@ pub(super) enum Outcome {
 /// The status by which the child tells that it got SIGSEGV: as a shell has it.
 const FAULT: i32 = 128 + libc::SIGSEGV;
 
-/// So much memory a child may write: several times the largest answer.
+/// So much memory a child may write beyond what it has inherited: several times the largest answer.
 const MEMORY: libc::rlim_t = 128 << 20;
 
 /// Does `work` in a child, for an answer of at most `limit` bytes within `time`.
@@ -95,12 +95,21 @@ fn prepare(parent: Pid) -> nix::Result<()> {
     prctl::set_dumpable(false)?;
     // A limit that is already lower stays: only the privileged may raise it.
     let (_, hard) = getrlimit(Resource::RLIMIT_DATA)?;
-    setrlimit(Resource::RLIMIT_DATA, MEMORY.min(hard), hard)?;
+    setrlimit(Resource::RLIMIT_DATA, MEMORY.saturating_add(inherited()).min(hard), hard)?;
     // A handler, for the kernel logs a fault without one as if a program had crashed.
     let handler = SigAction::new(SigHandler::Handler(faulted), SaFlags::empty(), SigSet::empty());
     // SAFETY: the handler only calls _exit(2), which is async-signal-safe (signal-safety(7)).
     unsafe { sigaction(Signal::SIGSEGV, &handler) }?;
     SigSet::from(Signal::SIGSEGV).thread_unblock()
+}
+
+/// The bytes that count against the limit already (proc_pid_statm(5): the sixth number, in pages).
+fn inherited() -> libc::rlim_t {
+    // SAFETY: sysconf(3) takes a number and gives one.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = text.split(' ').nth(5).and_then(|pages| pages.parse().ok());
+    pages.map_or(0, |pages: libc::rlim_t| pages.saturating_mul(page.unsigned_abs()))
 }
 
 extern "C" fn faulted(_: i32) {

@@ -61,13 +61,10 @@ impl Mounted {
         let source = CString::new(source).expect("a number and a fixed text");
         let top = mount(&source).map_err(|errno| {
             let source = match errno {
-                Errno::EPERM => io::Error::new(
-                    io::ErrorKind::PermissionDenied,
-                    "mounting needs CAP_SYS_ADMIN; use [transport.iso] method = \"read\", which needs none",
-                ),
-                Errno::ENODEV => io::Error::other(
-                    "the kernel has no isofs; use [transport.iso] method = \"read\", which needs none",
-                ),
+                Errno::EPERM => {
+                    io::Error::new(io::ErrorKind::PermissionDenied, "mounting needs CAP_SYS_ADMIN")
+                }
+                Errno::ENODEV => io::Error::other("the kernel has no isofs; load it, or have it built in"),
                 Errno::ENOTBLK => io::Error::other("it is no block device, and only those can be mounted"),
                 errno => errno.into(),
             };

@@ -75,7 +75,14 @@ impl Root {
             Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(None),
             Err(errno) => return Err(Error::new("read", path, errno)),
         };
-        read_limited(File::from(fd), limit).map(Some).map_err(|source| Error::new("read", path, source))
+        let file = File::from(fd);
+        // An empty FIFO, or /dev/null, would pass for an empty file.
+        let regular = file.metadata().and_then(|metadata| match metadata.is_file() {
+            true => Ok(()),
+            false => Err(io::Error::other("it is no regular file")),
+        });
+        let read = regular.and_then(|()| read_limited(file, limit));
+        read.map(Some).map_err(|source| Error::new("read", path, source))
     }
 
     /// At most `length` bytes of a file from `offset` on, in one read; `None` where they cannot be had. For clues in files

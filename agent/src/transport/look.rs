@@ -154,6 +154,18 @@ impl Look<'_> {
                 return Ok(None);
             }
             Ok(Some(Medium::Present(device))) => device,
+            // Of a disk that nobody lets us open, nobody says that it is a platform's either.
+            Err(error)
+                if candidate.kind != Kind::Optical && error.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                debug!(
+                    stage = "transport",
+                    device = candidate.name,
+                    "passed over: {error}: {}",
+                    error.source
+                );
+                return Ok(None);
+            }
             // It may be let go of; what keeps it busy until nothing is waited for any more is reported.
             Err(error) => {
                 self.sighting.pending |= error.kind() == io::ErrorKind::ResourceBusy;

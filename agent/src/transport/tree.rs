@@ -8,12 +8,13 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::io;
 
 use zeroize::Zeroizing;
 
 use crate::environment::MAX_DOCUMENT;
-use crate::sys;
+use crate::{printable, sys};
 
 /// The document's name, as DSP0243 spells it.
 const DOCUMENT: &str = "ovf-env.xml";
@@ -98,8 +99,6 @@ pub(super) enum Defect {
     DocumentNoFile,
     #[error("its directories are more than {MAX_DEPTH} deep")]
     TooDeep,
-    #[error("`{0}` in it is larger than 16 MiB")]
-    FileTooLarge(String),
     #[error("its files together are larger than 256 MiB")]
     FilesTooLarge,
     #[error("`{0}` in it {1}, so none of its files are handed out")]
@@ -156,9 +155,6 @@ pub(super) fn extract(
     if let Some((file, why)) = files.iter().find_map(|(file, _)| Some((file, file.refused?))) {
         return Err(Defect::Refused(file.path.clone(), why).into());
     }
-    if let Some((file, _)) = files.iter().find(|(file, _)| file.len > MAX_FILE) {
-        return Err(Defect::FileTooLarge(file.path.clone()).into());
-    }
     if files.iter().map(|(file, _)| file.len).sum::<u64>() > MAX_FILES_TOTAL {
         return Err(Defect::FilesTooLarge.into());
     }
@@ -173,38 +169,54 @@ pub(super) fn extract(
 fn walk(tree: &mut dyn Tree) -> Result<Vec<(ExtraFile, Node)>, Broken> {
     let plain = tree.is_plain();
     let mut records = 0;
-    let mut found = Vec::new();
+    let (mut found, mut alike) = (Vec::new(), Vec::new());
+    let mut names = BTreeMap::new();
     let mut directories = vec![(tree.top(), String::new(), 0)];
     while let Some((directory, path, depth)) = directories.pop() {
         tree.entries(directory, &mut |entry| {
             count(&mut records)?;
             let name = shown(&entry.name, plain);
-            let mut file = ExtraFile { path: format!("{path}{name}"), len: entry.len, refused: None };
-            match entry.kind {
-                Kind::File if depth == 0 && is_document(&entry.name) => return Ok(()),
-                Kind::File => file.refused = objection(&entry.name),
-                Kind::Directory => match objection(&entry.name) {
-                    None if depth == MAX_DEPTH => return Err(Defect::TooDeep),
-                    None => {
-                        directories.push((entry.node, file.path + "/", depth + 1));
-                        return Ok(());
-                    }
-                    why => file.refused = why,
-                },
-                Kind::Link => file.refused = Some("is a symbolic link"),
-                Kind::Special => file.refused = Some("is no regular file"),
+            let refused = match entry.kind {
+                Kind::File | Kind::Directory => objection(&entry.name, &name),
+                Kind::Link => Some("is a symbolic link"),
+                Kind::Special => Some("is no regular file"),
+            };
+            let path = format!("{path}{name}");
+            if entry.kind == Kind::Directory && refused.is_none() {
+                if depth == MAX_DEPTH {
+                    return Err(Defect::TooDeep);
+                }
+                *names.entry(path.clone()).or_insert(0) += 1;
+                directories.push((entry.node, path + "/", depth + 1));
+                return Ok(());
             }
-            found.push((file, entry.node));
+            let refused = refused.or((entry.len > MAX_FILE).then_some("is larger than 16 MiB"));
+            let is_document = depth == 0 && entry.kind == Kind::File && is_document(&entry.name);
+            let file = ExtraFile { path, len: entry.len, refused };
+            if is_document {
+                alike.push((entry.name == DOCUMENT.as_bytes(), file, entry.node));
+            } else {
+                *names.entry(file.path.clone()).or_insert(0) += 1;
+                found.push((file, entry.node));
+            }
             Ok(())
         })?;
     }
-    found.sort_by(|(a, _), (b, _)| a.path.cmp(&b.path));
-    // Writers that number versions keep the older ones; which of two is meant is not for us to guess.
-    for later in 1..found.len() {
-        if found[later].0.path == found[later - 1].0.path {
-            found[later].0.refused = Some("is there twice");
+    // Of several that have a name of the document's, one is it, as in `document`; the others came along.
+    let chosen = alike.iter().position(|(exact, ..)| *exact).unwrap_or(0);
+    for (index, (_, file, node)) in alike.into_iter().enumerate() {
+        if index != chosen {
+            *names.entry(file.path.clone()).or_insert(0) += 1;
+            found.push((file, node));
         }
     }
+    // Writers that number versions keep the older ones; which of two is meant is not for us to guess.
+    for (file, _) in &mut found {
+        if names[&file.path] > 1 {
+            file.refused = file.refused.or(Some("is there twice"));
+        }
+    }
+    found.sort_by(|(a, _), (b, _)| a.path.cmp(&b.path));
     Ok(found)
 }
 
@@ -214,8 +226,13 @@ fn count(records: &mut usize) -> Result<(), Defect> {
 }
 
 /// Why a name is not to become a file's.
-fn objection(name: &[u8]) -> Option<&'static str> {
-    let Ok(name) = str::from_utf8(name) else { return Some("has a name that is not UTF-8") };
+fn objection(raw: &[u8], name: &str) -> Option<&'static str> {
+    if str::from_utf8(raw).is_err() {
+        return Some("has a name that is not UTF-8");
+    }
+    if printable::text(name) != name && !name.chars().any(char::is_control) {
+        return Some("has an invisible character in its name");
+    }
     if name.chars().any(char::is_control) {
         return Some("has a control character in its name");
     }
@@ -230,9 +247,7 @@ fn objection(name: &[u8]) -> Option<&'static str> {
 /// A name as it is shown and extracted: what the plain tree adds is taken off, as Linux does (`map=normal`, mount(8)).
 fn shown(name: &[u8], plain: bool) -> String {
     let name = String::from_utf8_lossy(name);
-    let name = name.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] });
-    let name: String = name.collect();
-    if plain { stem(&name).to_ascii_lowercase() } else { name }
+    if plain { stem(&name).to_ascii_lowercase() } else { name.into_owned() }
 }
 
 /// A name without version and final dot.
@@ -253,7 +268,7 @@ fn is_document(name: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use zeroize::Zeroizing;
 
@@ -349,6 +364,20 @@ mod tests {
     }
 
     #[test]
+    fn a_second_document_is_one_of_the_other_files() {
+        let mut table = Table(vec![
+            row("", "OVF_ENV.XML", Kind::File),
+            row("", "ovf-env.xml", Kind::File),
+            row("", "Ovf-Env.xml", Kind::File),
+        ]);
+        let listed: Vec<_> = files(&mut table).expect("readable").into_iter().map(|file| file.path).collect();
+        assert_eq!(listed, ["OVF_ENV.XML", "Ovf-Env.xml"]);
+        table.0.remove(1);
+        let listed: Vec<_> = files(&mut table).expect("readable").into_iter().map(|file| file.path).collect();
+        assert_eq!(listed, ["Ovf-Env.xml"], "the first is the document");
+    }
+
+    #[test]
     fn other_files_are_listed_and_dangerous_ones_refused() {
         let mut table = Table(vec![
             row("", "ovf-env.xml", Kind::File),
@@ -376,11 +405,14 @@ mod tests {
             ("a/b", Kind::File, "has a slash in its name"),
             ("a\nb", Kind::File, "has a control character in its name"),
             ("", Kind::File, "has no name"),
+            ("a\u{202e}b", Kind::File, "has an invisible character in its name"),
+            ("ovffiles", Kind::File, "is there twice"),
             ("readme.txt", Kind::File, "is there twice"),
         ] {
             table.0.push(row("", name, kind));
             let refused = files(&mut table).expect("readable").into_iter().filter_map(|file| file.refused);
-            assert_eq!(refused.collect::<Vec<_>>(), [why], "{name:?}");
+            let refused: BTreeSet<_> = refused.collect();
+            assert_eq!(refused, [why].into(), "{name:?}");
             let outcome = extract(&mut table, |_, _| panic!("nothing is handed out beside {name:?}"));
             assert!(matches!(defect(outcome), Some(Defect::Refused(_, said)) if said == why), "{name:?}");
             table.0.pop();
@@ -418,7 +450,7 @@ mod tests {
             ("CFG.XML;1", true, "cfg.xml"),
             ("NAME.;1", true, "name"),
             ("CFG.XML;1", false, "CFG.XML;1"),
-            ("a\x1b[2J", false, "a\\u{1b}[2J"),
+            ("...", true, ".."),
         ] {
             assert_eq!(shown(name.as_bytes(), plain), want);
         }
