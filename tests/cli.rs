@@ -7,11 +7,9 @@
     reason = "a test is outside of the agent, and looks at files and starts programs"
 )]
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -386,67 +384,4 @@ fn run_reports_a_broken_configuration_and_stays() {
     assert_eq!((&failed["failure"]["stage"], &failed["failure"]["final"]), (&"agent".into(), &true.into()));
     assert!(!machine.path("root/etc/a").exists());
     assert_eq!(running.stop().0, Some(0));
-}
-
-/// In a mount namespace of its own, where our socket stands in the journal's place.
-#[test]
-fn the_journal_gets_one_event_for_each_parameter_with_its_name_as_a_field() {
-    let machine = Machine::new("port = { key = \"db.password\", type = \"int\" }\n");
-    fs::create_dir_all(machine.path("run/systemd/journal")).expect("mkdir");
-    let journal = UnixDatagram::bind(machine.path("run/systemd/journal/socket")).expect("a socket");
-    journal.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
-    let source = format!("file:{}", machine.path("env.xml").display());
-    let run = machine.command(&["run", "--source", &source]);
-    let mut namespace = Command::new("unshare");
-    namespace
-        .args(["--map-root-user", "--mount", "sh", "-c", "mount --bind \"$0\" /run && exec \"$@\""])
-        .arg(machine.path("run"))
-        .arg(run.get_program())
-        .args(run.get_args())
-        .env("JOURNAL_STREAM", "8:1")
-        .stdin(Stdio::null())
-        .stderr(Stdio::null());
-    let mut child = namespace.spawn().expect("unshare (Debian package util-linux)");
-    let mut events = Vec::new();
-    while !events.iter().any(|event: &BTreeMap<_, _>| event.contains_key("OVF_PARAMETER")) {
-        let mut buffer = [0; 65536];
-        let count =
-            journal.recv(&mut buffer).unwrap_or_else(|e| panic!("{e}; the journal heard only {events:#?}"));
-        events.push(journal_fields(&buffer[..count]));
-    }
-    child.kill().expect("killed");
-    child.wait().expect("waited");
-    let event = events.last().expect("at least one");
-    for (field, want) in [
-        ("PRIORITY", "3"),
-        ("SYSLOG_IDENTIFIER", "ovf-agent"),
-        ("OVF_STAGE", "parameters"),
-        ("OVF_CODE", "ParametersInvalid"),
-        ("OVF_PARAMETER", "port"),
-    ] {
-        assert_eq!(event.get(field).map(String::as_str), Some(want), "{field} of {event:#?}");
-    }
-    assert!(
-        events.iter().any(|event| event.get("OVF_STAGE").is_some_and(|stage| stage == "detect")),
-        "{events:#?}"
-    );
-    assert!(!format!("{events:?}").contains("hunter"), "{events:#?}");
-}
-
-/// One message of journald's native protocol: a name, then `=` and the value, or a newline, its length and the value.
-fn journal_fields(mut message: &[u8]) -> BTreeMap<String, String> {
-    let mut fields = BTreeMap::new();
-    while let Some(end) = message.iter().position(|byte| matches!(byte, b'=' | b'\n')) {
-        let name = text(&message[..end]);
-        let (value, rest) = if message[end] == b'=' {
-            let line = message[end + 1..].split(|byte| *byte == b'\n').next().expect("at least an empty one");
-            (line, &message[end + 1 + line.len()..])
-        } else {
-            let (length, value) = message[end + 1..].split_at(8);
-            value.split_at(u64::from_le_bytes(length.try_into().expect("8 bytes")) as usize)
-        };
-        fields.insert(name, text(value));
-        message = &rest[1..];
-    }
-    fields
 }

@@ -119,14 +119,24 @@ fn stopped(bench: &Bench<'_>) -> Result<()> {
 }
 
 fn transient(bench: &Bench<'_>) -> Result<()> {
-    let mut vm = bench.debian(None, Connect::Later)?;
+    let document = DOCUMENT.replace("10.20.132.102", "hunter2").replace("\"yes\"", "\"hunter3\"");
+    let mut vm = bench.debian(Some(&bench.environment(&document)?), Connect::Later)?;
     vm.put(&appliance(PARAMETERS))?;
     let run = vm.sh("systemd-run --quiet --wait --unit pass ovf-agent apply")?;
-    assert_ne!(run.status, 0, "a required parameter has no value");
+    assert_ne!(run.status, 0, "two properties are not what their parameters want");
     assert_eq!(vm.run("systemctl show --property Result pass")?, "Result=exit-code\n");
-    let said = entries(&mut vm, "_SYSTEMD_UNIT=pass.service")?;
-    let names_it = |entry: &Value| entry["MESSAGE"].as_str().unwrap_or_default().contains("com.mydb.db.ip");
-    assert!(said.iter().any(names_it), "{said:?}");
+    // One event for each parameter, which a program can find by its fields.
+    let said = entries(&mut vm, "_SYSTEMD_UNIT=pass.service PRIORITY=3")?;
+    let field = |entry: &Value, name: &str| entry[name].as_str().unwrap_or_default().to_owned();
+    let wrong: Vec<_> = said.iter().map(|entry| field(entry, "OVF_PARAMETER")).collect();
+    assert_eq!(wrong, ["ip", "primary"], "{said:?}");
+    for entry in &said {
+        assert_eq!(field(entry, "SYSLOG_IDENTIFIER"), "ovf-agent", "{entry}");
+        assert_eq!(field(entry, "OVF_STAGE"), "parameters", "{entry}");
+        assert_eq!(field(entry, "OVF_CODE"), "ParametersInvalid", "{entry}");
+        assert!(field(entry, "MESSAGE").contains("com.mydb.db."), "{entry}");
+    }
+    assert!(!vm.run("journalctl --boot --output json")?.contains("hunter"), "no value is in the journal");
 
     // What every trial relies on that asks whether a boot went well.
     let unwell = vm.booted().expect_err("a unit has failed").to_string();
