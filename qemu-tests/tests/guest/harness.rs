@@ -88,10 +88,13 @@ fn control(mut vm: Vm) -> Result<()> {
 fn busy(bench: &Bench<'_>) -> Result<()> {
     let mut vm = bench.guest(None, Connect::Later)?;
     let waking = vm.spawn("while :; do usleep 100000; done")?;
-    assert!(activity(&mut vm, &waking, 2)?.switches >= 20);
+    assert!(activity(&mut vm, &waking, 2)?.switches >= 10, "more than any trial that finds nothing allows");
     vm.run(&format!("kill {}", waking.pid))?;
     let spinning = vm.spawn("while :; do :; done")?;
-    assert!(activity(&mut vm, &spinning, 1)?.ticks >= 50);
+    assert!(
+        activity(&mut vm, &spinning, 1)?.ticks >= 20,
+        "far more than any trial that finds nothing allows"
+    );
     Ok(())
 }
 
