@@ -20,10 +20,11 @@ use crate::config::{Absent, Config};
 use crate::detect::{Facts, Verdict};
 use crate::environment::{self, Environment, Platform};
 use crate::interfaces::Interfaces;
-use crate::parameters::Value;
+use crate::parameters::{Generated, Parameters, Value};
 use crate::plan::Plan;
 use crate::protocol;
 use crate::report::{Part, Report, Stage, Took};
+use crate::secrets;
 use crate::state::State;
 use crate::sys::{Root, clock, process};
 use crate::template::{Output, Surroundings};
@@ -197,32 +198,54 @@ impl Machine {
                 Absent::Keep if state.generation > 0 || memory.damaged => {
                     info!(stage = "transport", "no OVF environment; the files stay as they are");
                     let plan = Plan { kept: true, ..Plan::default() };
-                    return Ok(Prepared { plan, next: state.clone(), memory });
+                    return Ok(Prepared { plan, made: Generated::default(), next: state.clone(), memory });
                 }
                 Absent::Keep | Absent::Defaults => {
                     info!(stage = "transport", "no OVF environment; the parameters' defaults apply")
                 }
             }
         }
-        let rendered = self.render(config, received.as_ref())?;
+        let (parameters, made) = self.parameters(config, received.as_ref())?;
+        let rendered = self.render(config, &parameters, received.as_ref())?;
         let begin = clock::now();
         let plan = compare::compare(&self.root, &config.state, rendered.files)?;
         self.took.template += micros_since(begin);
-        Ok(Prepared { plan, memory, next })
+        Ok(Prepared { plan, made, memory, next })
     }
 
-    fn render(&mut self, config: &Config, received: Option<&Received>) -> Result<Output> {
+    /// The parameters' values, and the secrets that had to be made for them.
+    ///
+    /// # Errors
+    /// A value breaks a rule, or the secrets of this instance cannot be read.
+    pub fn parameters(
+        &mut self,
+        config: &Config,
+        received: Option<&Received>,
+    ) -> Result<(Parameters, Generated)> {
         let begin = clock::now();
-        let environment = received.map(|received| &received.environment);
-        let parameters = config
+        let generated = match config.parameters.generates() {
+            true => secrets::load(&self.root, &config.state)?,
+            false => Generated::default(),
+        };
+        let (parameters, made) = config
             .parameters
-            .evaluate(environment)
+            .evaluate(received.map(|received| &received.environment), &generated)
             .map_err(|violations| Fault::parameters(&violations, received.is_some()))?;
         self.took.parameters = micros_since(begin);
         for (name, value) in parameters.iter() {
             let set = if *value == Value::Null { "not set" } else { "set" };
             debug!(stage = "parameters", parameter = name, "{set}");
         }
+        Ok((parameters, made))
+    }
+
+    fn render(
+        &mut self,
+        config: &Config,
+        parameters: &Parameters,
+        received: Option<&Received>,
+    ) -> Result<Output> {
+        let environment = received.map(|received| &received.environment);
         let begin = clock::now();
         let nowhere = Platform::default();
         // Few platforms tell of adapters; where none does, there is nothing to look up.
@@ -237,7 +260,7 @@ impl Machine {
         };
         let rendered = config
             .templates
-            .render(&config.parameters, &parameters, surroundings)
+            .render(&config.parameters, parameters, surroundings)
             .map_err(|problems| Fault::rendering(&problems))?;
         self.took.template = micros_since(begin);
         Ok(rendered)
@@ -249,7 +272,10 @@ impl Machine {
     /// Something could not be written; unless the message says otherwise, nothing was changed.
     fn apply(&mut self, config: &Config, prepared: &Prepared) -> Result<Applied> {
         let begin = clock::now();
-        let Prepared { plan, memory: Memory { state, damaged }, next } = prepared;
+        let Prepared { plan, made, memory: Memory { state, damaged }, next } = prepared;
+        if !made.is_empty() {
+            secrets::keep(&self.root, &config.state, made)?;
+        }
         let mut generation = state.generation;
         let mut changed = Vec::new();
         // A guest whose image already has the right files is configured by its first pass all the same.
@@ -326,6 +352,7 @@ pub struct Memory {
 pub struct Prepared {
     /// The files.
     pub plan: Plan,
+    made: Generated,
     memory: Memory,
     next: State,
 }

@@ -30,6 +30,7 @@ use crate::problem::{Problem, Problems};
 use crate::protocol;
 use crate::ready::Gates;
 use crate::report::{Report, Stage};
+use crate::secrets;
 use crate::sys::{self, Root, caller};
 use crate::transport::{self, Place, Source};
 
@@ -372,9 +373,10 @@ impl Common {
             return Err(Fault::usage(message));
         }
         let received = self.received(&mut machine, &config)?;
-        let parameters = declared
-            .evaluate(received.as_ref().map(|received| &received.environment))
-            .map_err(|violations| Fault::parameters(&violations, received.is_some()))?;
+        let (parameters, made) = machine.parameters(&config, received.as_ref())?;
+        if declared.own_key(name).is_some_and(|key| made.contains(key)) {
+            return Err(secrets::Error::NotYet(name.to_owned()).into());
+        }
         let value = parameters.get(name).expect("declared, so evaluated");
         if self.json {
             return print_json(out, &value.reveal_json());

@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::parameters::{Declaration, Declared};
+use crate::parameters::{Declaration, Declared, Objection};
 use crate::problem::{At, Problem, Problems};
 use crate::ready;
 use crate::sys::Root;
@@ -128,8 +128,10 @@ impl Config {
         let mut declared = Declared::default();
         for (name, declaration) in raw.parameters {
             let position = declaration.span().start;
-            if let Err(message) = declared.insert(name, declaration.into_inner()) {
-                at.complain(position, message);
+            if let Err(objections) = declared.insert(name, declaration.into_inner()) {
+                for Objection { at: byte, message } in objections {
+                    at.complain(byte.unwrap_or(position), message);
+                }
             }
         }
         let iso = raw.transport.iso;

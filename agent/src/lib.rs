@@ -23,5 +23,6 @@ pub mod interfaces;
 pub mod log;
 pub mod printable;
 pub mod problem;
+pub mod secrets;
 pub mod state;
 pub mod sys;

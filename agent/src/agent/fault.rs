@@ -13,6 +13,7 @@ use crate::config;
 use crate::parameters::{Violation, Violations};
 use crate::problem::{Problem, Problems};
 use crate::report::{Failure, Part};
+use crate::secrets;
 use crate::sys;
 use crate::transport;
 
@@ -159,6 +160,13 @@ impl From<transport::Error> for Box<Fault> {
             transport::Error::Extract(_) => ("FilesNotWritten", Exit::Failed),
         };
         Fault::new(Part::Transport, code, exit, &error)
+    }
+}
+
+impl From<secrets::Error> for Box<Fault> {
+    fn from(error: secrets::Error) -> Self {
+        let exit = if error.is_temporary() { Exit::TryAgain } else { Exit::Failed };
+        Fault::new(Part::Parameters, "SecretsUnavailable", exit, &error)
     }
 }
 

@@ -38,10 +38,22 @@ pub fn stderr_is_unattended() -> bool {
 /// Sixteen hexadecimal digits that no other process has.
 pub fn random_id() -> String {
     let mut bytes = [0_u8; 8];
-    // SAFETY: the buffer is ours and as long as the length says; getrandom(2) writes at most that.
-    let got = unsafe { nix::libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
-    assert_eq!(got, 8, "getrandom gives up to 256 bytes whole once the pool is initialised");
+    random(&mut bytes);
     bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Fills `bytes` with the kernel's random numbers, once its pool is initialised: fit for secrets.
+pub fn random(bytes: &mut [u8]) {
+    // Up to 256 bytes are given whole, whatever signals come (getrandom(2)).
+    for part in bytes.chunks_mut(256) {
+        // SAFETY: the buffer is ours and as long as the length says; getrandom(2) writes at most that.
+        let got = unsafe { nix::libc::getrandom(part.as_mut_ptr().cast(), part.len(), 0) };
+        assert_eq!(
+            usize::try_from(got),
+            Ok(part.len()),
+            "getrandom gives up to 256 bytes whole once the pool is initialised"
+        );
+    }
 }
 
 /// The kernel's message buffer, to write to, if we may (dev-kmsg).

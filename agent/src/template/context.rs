@@ -4,6 +4,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use tera::{Context, Value};
 
@@ -27,6 +29,43 @@ pub struct Surroundings<'a> {
     pub adapters: &'a [Adapter],
     /// The interfaces that they are in this guest.
     pub interfaces: &'a Interfaces,
+}
+
+/// A parameter's value as the template language has it: addresses and names are text, maps are by name.
+fn tera_value(value: &parameters::Value) -> Value {
+    use parameters::Value as Own;
+    match value {
+        Own::Null => Value::none(),
+        Own::String(text) => Value::from(text.as_str()),
+        Own::Int(number) => Value::from(*number),
+        Own::Uint(number) => Value::from(*number),
+        Own::Real(number) => Value::from(*number),
+        Own::Bool(truth) => Value::from(*truth),
+        Own::List(items) => items.iter().map(tera_value).collect::<Vec<_>>().into(),
+        Own::Map(map) => {
+            let pair = |(key, value): (&parameters::Key, _)| (key.reveal().to_owned(), tera_value(value));
+            map.iter().map(pair).collect::<BTreeMap<_, _>>().into()
+        }
+        Own::Entities(map) => {
+            map.iter().map(|(id, value)| (id.clone(), tera_value(value))).collect::<BTreeMap<_, _>>().into()
+        }
+    }
+}
+
+/// What is shown of a sensitive value: whether there is one, how many items a list has, which siblings have one. A
+/// map's names are part of the secret, so all that is left of it is one masked name with a masked value.
+fn mask(value: &parameters::Value) -> Value {
+    use parameters::Value as Own;
+    match value {
+        Own::Null => Value::none(),
+        // Safe, so that it is printed in every escape mode.
+        Own::String(_) | Own::Int(_) | Own::Uint(_) | Own::Real(_) | Own::Bool(_) => Value::safe_string(MASK),
+        Own::List(items) => items.iter().map(mask).collect::<Vec<_>>().into(),
+        Own::Map(_) => BTreeMap::from([(MASK.to_owned(), Value::safe_string(MASK))]).into(),
+        Own::Entities(map) => {
+            map.iter().map(|(id, value)| (id.clone(), mask(value))).collect::<BTreeMap<_, _>>().into()
+        }
+    }
 }
 
 /// Everything that a template sees; of the parameters for which `masked` says so, only [`MASK`].
@@ -56,15 +95,7 @@ pub(super) fn context(
     }
     let mut context = Context::new();
     for (name, value) in parameters.iter() {
-        let value = match value {
-            parameters::Value::Null => Value::none(),
-            // Safe, so that it is printed in every escape mode.
-            _ if masked(name) => Value::safe_string(MASK),
-            parameters::Value::String(text) => Value::from(text.as_str()),
-            parameters::Value::Int(number) => Value::from(*number),
-            parameters::Value::Bool(truth) => Value::from(*truth),
-            parameters::Value::Ipv4(address) => Value::from(address.to_string()),
-        };
+        let value = if masked(name) { mask(value) } else { tera_value(value) };
         context.insert_value(name.to_owned(), value);
     }
     let Platform { kind, version, vendor, locale, timezone } = surroundings.platform;
