@@ -21,7 +21,7 @@ use tracing::warn;
 use view::View;
 
 use crate::agent::{self, Exit, Fault, Machine, Prepared, Received, Result};
-use crate::config::{self, Config};
+use crate::config::{Config, Layers};
 use crate::detect::Facts;
 use crate::interfaces::Interfaces;
 use crate::log;
@@ -56,7 +56,8 @@ struct Common {
     /// Work on the machine in this directory: configuration, targets and state are inside it
     #[arg(long, global = true, value_name = "DIR", default_value = "/")]
     root: PathBuf,
-    /// Read agent.toml and templates/ from here instead of /etc/ovf-agent inside the root
+    /// Read agent.toml, agent.d/ and templates/ from here alone, instead of /etc, /run and /usr/lib/ovf-agent
+    /// inside the root
     #[arg(long, global = true, value_name = "DIR")]
     config: Option<PathBuf>,
     /// Take the environment from here instead of looking for it: iso:PATH, file:PATH, guestinfo, fwcfg or
@@ -191,21 +192,11 @@ impl Common {
     }
 
     fn load(&self, root: &Root) -> std::result::Result<Config, Problems> {
-        let directory = match &self.config {
-            Some(path) => Root::open(path).map(Some),
-            None => root.subtree(config::DIRECTORY),
+        let layers = match &self.config {
+            Some(path) => Layers::only(path),
+            None => Layers::of(root),
         };
-        let name = self.config.clone().unwrap_or_else(|| root.outside(config::DIRECTORY.as_ref()));
-        let name = name.display().to_string();
-        match directory {
-            Ok(Some(directory)) => Config::load(&directory),
-            Ok(None) => {
-                let remedy =
-                    "is not there; make it, with an agent.toml in it, or name another directory by --config";
-                Err(Problem::with(name, remedy).into())
-            }
-            Err(error) => Err(Problem::with(name, format!("cannot be opened: {}", error.source)).into()),
-        }
+        Config::load(&layers?)
     }
 
     fn config(&self, root: &Root) -> Result<Config> {

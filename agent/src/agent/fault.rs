@@ -117,7 +117,7 @@ impl Fault {
 
     /// The configuration is wrong, or nothing but templates are.
     pub fn configuration(problems: &Problems) -> Box<Self> {
-        let (stage, code) = if problems.0.iter().all(|problem| problem.file.starts_with(config::TEMPLATES)) {
+        let (stage, code) = if problems.0.iter().all(|problem| config::is_template(&problem.file)) {
             (Part::Template, "TemplateInvalid")
         } else {
             (Part::Agent, "ConfigurationInvalid")
@@ -133,7 +133,7 @@ impl Fault {
     fn problems(stage: Part, code: &str, problems: &Problems) -> Box<Self> {
         let subject = |problem: &Problem| Subject {
             parameter: None,
-            template: Some(problem.file.clone()).filter(|file| file.starts_with(config::TEMPLATES)),
+            template: Some(problem.file.clone()).filter(|file| config::is_template(file)),
             text: problem.to_string(),
         };
         let fault = Self::new(stage, code, Exit::Refused, problems);

@@ -1,0 +1,148 @@
+//! From what the settings say to what is meant, or to a problem at its position.
+//!
+//! Decides the forms of durations, paths, addresses and words in settings. What the settings are for is decided where
+//! they are used.
+
+#![forbid(unsafe_code)]
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::is_plain_path;
+use super::merge::Sources;
+use crate::problem::Problem;
+use crate::transport::Transport;
+use crate::transport::trust::Devices;
+
+/// Turns what is wrong with a value of `agent.toml` into problems with a position.
+pub(super) struct Complaints<'a> {
+    pub(super) sources: &'a Sources,
+    pub(super) problems: &'a mut Vec<Problem>,
+}
+
+impl Complaints<'_> {
+    pub(super) fn complain(&mut self, byte: usize, message: impl Into<String>) {
+        self.problems.push(self.sources.problem(byte, message));
+    }
+
+    pub(super) fn duration(&mut self, value: Option<Spanned<String>>, default: Duration) -> Duration {
+        let Some(value) = value else { return default };
+        parse_duration(value.get_ref()).unwrap_or_else(|| {
+            let message = format!(
+                "`{}` is no duration up to 8760h; write \"500ms\", \"10s\" or \"2m\"",
+                value.get_ref()
+            );
+            self.complain(value.span().start, message);
+            default
+        })
+    }
+
+    /// `[transport] order`; by default every transport that needs no path.
+    pub(super) fn order(&mut self, words: Option<Vec<Spanned<String>>>) -> Vec<Transport> {
+        let Some(words) = words else {
+            return vec![Transport::Iso, Transport::Guestinfo, Transport::FwCfg, Transport::Credential];
+        };
+        let mut order = Vec::new();
+        for word in words {
+            match word.get_ref().parse() {
+                Ok(transport) if order.contains(&transport) => {
+                    self.complain(word.span().start, format!("`{}` is there already", word.get_ref()));
+                }
+                Ok(transport) => order.push(transport),
+                Err(message) => self.complain(word.span().start, message),
+            }
+        }
+        order
+    }
+
+    /// `[transport.iso] devices`.
+    pub(super) fn devices(&mut self, words: Option<Vec<Spanned<String>>>) -> Devices {
+        let Some(words) = words else { return Devices::default() };
+        let mut devices = Devices { optical: false, labelled: false, partitions: false };
+        for word in words {
+            match word.get_ref().as_str() {
+                "optical" => devices.optical = true,
+                "labelled" => devices.labelled = true,
+                "partitions" => devices.partitions = true,
+                other => {
+                    let message =
+                        format!("`{other}` is no kind of device; there are optical, labelled, partitions");
+                    self.complain(word.span().start, message);
+                }
+            }
+        }
+        devices
+    }
+
+    pub(super) fn absolute(&mut self, value: Spanned<String>) -> Option<PathBuf> {
+        let path = Path::new(value.get_ref());
+        if !is_plain_path(path) {
+            let message = format!("`{}` must be an absolute path without `..`", path.display());
+            self.complain(value.span().start, message);
+            return None;
+        }
+        Some(path.to_path_buf())
+    }
+
+    pub(super) fn address(&mut self, value: Spanned<String>) -> Option<SocketAddr> {
+        let address = value.get_ref().parse();
+        if address.is_err() {
+            let message = format!(
+                "`{}` is no address and port; write them as numbers, \"127.0.0.1:5432\" or \"[::1]:80\"",
+                value.get_ref()
+            );
+            self.complain(value.span().start, message);
+        }
+        address.ok()
+    }
+}
+
+/// The longest duration that means anything here, a year; sums of these with the time since boot do not overflow.
+const LONGEST: Duration = Duration::from_secs(8760 * 3600);
+
+/// A whole number and a unit: `ms`, `s`, `m` or `h`.
+fn parse_duration(text: &str) -> Option<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().ok()?;
+    let duration = match unit {
+        "ms" => Duration::from_millis(number),
+        "s" => Duration::from_secs(number),
+        "m" => Duration::from_secs(number.checked_mul(60)?),
+        "h" => Duration::from_secs(number.checked_mul(3600)?),
+        _ => return None,
+    };
+    (duration <= LONGEST).then_some(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_duration;
+    use std::time::Duration;
+
+    #[test]
+    fn a_duration_is_a_number_and_a_unit() {
+        for (text, want) in [
+            ("500ms", Some(Duration::from_millis(500))),
+            ("10s", Some(Duration::from_secs(10))),
+            ("0s", Some(Duration::ZERO)),
+            ("2m", Some(Duration::from_secs(120))),
+            ("1h", Some(Duration::from_secs(3600))),
+            ("10", None),
+            ("", None),
+            ("s", None),
+            ("1.5s", None),
+            ("10 s", None),
+            ("-1s", None),
+            ("99999999999999999999s", None),
+            ("9999999999999999999h", None),
+            ("8760h", Some(Duration::from_secs(31_536_000))),
+            ("8761h", None),
+        ] {
+            assert_eq!(parse_duration(text), want, "{text}");
+        }
+    }
+}

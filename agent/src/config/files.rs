@@ -1,0 +1,201 @@
+//! Which files the configuration is made of.
+//!
+//! Decides where `agent.toml`, `agent.d/*.toml` and `templates/*.tera` are looked for, which of two files of one name
+//! counts, and what masks a file: systemd's rules for drop-ins (systemd.unit(5)), so that an image, an administrator and
+//! a boot can each have their say without touching the other's files. A problem calls a file by its name below
+//! `/etc/ovf-agent`, or below the directory that `--config` names; files elsewhere have their whole path.
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::problem::{At, Problem, Problems};
+use crate::sys::Root;
+
+/// Where the configuration of a machine is, the first of which wins: the administrator's, this boot's, the image's.
+const DIRECTORIES: [&str; 3] = ["/etc/ovf-agent", "/run/ovf-agent", "/usr/lib/ovf-agent"];
+/// The main file; it is looked for where what is written outlives a boot.
+pub(super) const FILE: &str = "agent.toml";
+const DROP_INS: &str = "agent.d";
+const TEMPLATES: &str = "templates";
+/// A configuration file larger than this was not written by a person.
+const LIMIT: u64 = 1024 * 1024;
+
+/// The directories that hold the configuration, by precedence.
+#[derive(Debug)]
+pub struct Layers {
+    layers: Vec<Layer>,
+    /// What to say where there is nothing in them.
+    nothing: Problem,
+}
+
+#[derive(Debug)]
+struct Layer {
+    directory: Root,
+    /// What comes before the names of its files: nothing, or its path and a slash.
+    prefix: String,
+    /// Whether the main file may be here.
+    lasting: bool,
+}
+
+/// A text file of the configuration.
+#[derive(Debug)]
+pub(super) struct TextFile {
+    /// What problems call it.
+    pub(super) name: String,
+    /// All of it.
+    pub(super) text: String,
+}
+
+/// Whether a problem with a file is one with a template.
+pub(crate) fn is_template(file: &str) -> bool {
+    let below = DIRECTORIES.iter().find_map(|directory| file.strip_prefix(directory)?.strip_prefix('/'));
+    below.unwrap_or(file).starts_with(TEMPLATES)
+}
+
+impl Layers {
+    /// The configuration of a machine.
+    ///
+    /// # Errors
+    /// One of the directories cannot be opened.
+    pub fn of(machine: &Root) -> Result<Self, Problems> {
+        let mut layers = Vec::new();
+        let mut is_there = false;
+        for path in DIRECTORIES {
+            let own = path == DIRECTORIES[0];
+            let directory = machine
+                .subtree(path)
+                .map_err(|error| Problem::with(path, format!("cannot be opened: {}", error.source)))?;
+            is_there |= own && directory.is_some();
+            layers.extend(directory.map(|directory| Layer {
+                directory,
+                prefix: if own { String::new() } else { format!("{path}/") },
+                lasting: !path.starts_with("/run/"),
+            }));
+        }
+        let directory = machine.outside(Path::new(DIRECTORIES[0])).display().to_string();
+        let nothing = if is_there { missing_file(&directory) } else { missing_directory(&directory) };
+        Ok(Self { layers, nothing })
+    }
+
+    /// The configuration in one directory, whatever the machine has.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn only(path: &Path) -> Result<Self, Problems> {
+        let name = path.display().to_string();
+        let directory = Root::open(path)
+            .map_err(|error| Problem::with(name.as_str(), format!("cannot be opened: {}", error.source)))?;
+        let layer = Layer { directory, prefix: String::new(), lasting: true };
+        Ok(Self { layers: vec![layer], nothing: missing_file(&name) })
+    }
+
+    /// The main file and the drop-ins, in the order in which they are merged.
+    ///
+    /// # Errors
+    /// There is no main file, or one of them cannot be read.
+    pub(super) fn settings(&self) -> Result<Vec<TextFile>, Problems> {
+        let mut files = vec![self.main()?.ok_or_else(|| self.nothing.clone())?];
+        let mut problems = Vec::new();
+        files.extend(self.all(DROP_INS, ".toml", &mut problems));
+        Problems::unless_none(problems, files)
+    }
+
+    /// The templates, by name.
+    pub(super) fn templates(&self, problems: &mut Vec<Problem>) -> Vec<TextFile> {
+        self.all(TEMPLATES, ".tera", problems)
+    }
+
+    /// A main file that is empty, or masked, is one that says nothing.
+    fn main(&self) -> Result<Option<TextFile>, Problem> {
+        for layer in self.layers.iter().filter(|layer| layer.lasting) {
+            if layer.is_masked(FILE) {
+                return Ok(Some(TextFile { name: layer.name(FILE), text: String::new() }));
+            }
+            if let Some(file) = layer.read(FILE)? {
+                return Ok(Some(file));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The files of one subdirectory of all layers, by name; of several of one name the first layer's. A problem with one
+    /// does not hide those of the others.
+    fn all(&self, directory: &str, suffix: &str, problems: &mut Vec<Problem>) -> Vec<TextFile> {
+        let mut by_name: BTreeMap<String, &Layer> = BTreeMap::new();
+        for layer in &self.layers {
+            match layer.directory.list(directory) {
+                // A name that begins with a dot is an editor's.
+                Ok(names) => names
+                    .into_iter()
+                    .filter(|name| name.ends_with(suffix) && !name.starts_with('.'))
+                    .for_each(|name| {
+                        by_name.entry(name).or_insert(layer);
+                    }),
+                Err(error) => problems.push(Problem::with(
+                    layer.name(directory),
+                    format!("cannot be listed: {}", error.source),
+                )),
+            }
+        }
+        let mut files = Vec::new();
+        for (name, layer) in by_name {
+            let path = format!("{directory}/{name}");
+            if layer.is_masked(&path) {
+                continue;
+            }
+            match layer.read(&path) {
+                Ok(Some(file)) if file.text.is_empty() => {}
+                Ok(Some(file)) => files.push(file),
+                Ok(None) => {
+                    let message = "is a link to something outside of the configuration directory; put the file itself \
+                                   there, or mask it by a link to /dev/null";
+                    problems.push(Problem::with(layer.name(&path), message));
+                }
+                Err(problem) => problems.push(problem),
+            }
+        }
+        files
+    }
+}
+
+fn missing_file(directory: &str) -> Problem {
+    let remedy = format!("is not there; put it into {directory}, or name another directory by --config");
+    Problem::with(FILE, remedy)
+}
+
+fn missing_directory(directory: &str) -> Problem {
+    let remedy = "is not there; make it, with an agent.toml in it, or name another directory by --config";
+    Problem::with(directory, remedy)
+}
+
+impl Layer {
+    /// What a problem calls a file of this layer.
+    fn name(&self, path: &str) -> String {
+        format!("{}{path}", self.prefix)
+    }
+
+    /// Whether a file is a link that masks it. An empty one does so too, which is seen when it is read.
+    fn is_masked(&self, path: &str) -> bool {
+        self.directory.link(path).is_some_and(|target| target == "/dev/null")
+    }
+
+    /// A text file; `None` where it is not there.
+    fn read(&self, path: &str) -> Result<Option<TextFile>, Problem> {
+        let name = self.name(path);
+        let bytes = self
+            .directory
+            .read(path, LIMIT)
+            .map_err(|error| Problem::with(&name, format!("cannot be read: {}", error.source)))?;
+        let Some(bytes) = bytes else { return Ok(None) };
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok(Some(TextFile { name, text })),
+            Err(error) => {
+                let good = error.utf8_error().valid_up_to();
+                let text = String::from_utf8_lossy(&error.as_bytes()[..good]).into_owned();
+                Err(Problem::at(name, At::of(&text, good), "is not UTF-8 text"))
+            }
+        }
+    }
+}
