@@ -10,6 +10,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -126,7 +127,8 @@ fn exit_statuses_are_what_the_help_says() {
 fn help_names_every_command_and_every_exit_status() {
     let help = text(&agent(&["--help"]).output().expect("runs").stdout);
     for word in [
-        "run", "apply", "plan", "check", "env", "get", "detect", "--root", "--config", "--source", "--report",
+        "run", "apply", "plan", "check", "env", "get", "schema", "detect", "--root", "--config", "--source",
+        "--report",
     ] {
         assert!(help.contains(&format!("{word} ")), "{word} is not in\n{help}");
     }
@@ -202,6 +204,63 @@ fn the_configuration_can_lie_elsewhere() {
     assert_eq!(machine.run(&["check"]).status.code(), Some(78));
     assert_eq!(machine.run(&["apply", "--config", &config]).status.code(), Some(0));
     assert_eq!(fs::read_to_string(machine.path("root/etc/a")).expect("there"), "192.0.2.11 hunter2\n");
+}
+
+#[test]
+fn a_configuration_elsewhere_is_all_there_is() {
+    let machine = Machine::new("");
+    machine.write("root/usr/lib/ovf-agent/agent.d/10-x.toml", "[nonsense]\n");
+    machine.write("mine/agent.toml", PARAMETERS);
+    machine.write(
+        "mine/agent.d/10-x.toml",
+        "[parameters]\nextra = { key = \"x\", type = \"int\", default = 5 }\n",
+    );
+    assert_eq!(machine.run(&["check"]).status.code(), Some(78));
+    let mine = machine.path("mine");
+    let mine = mine.to_str().expect("UTF-8");
+    assert_eq!(text(&machine.run(&["get", "extra", "--config", mine]).stdout), "5\n");
+}
+
+#[test]
+fn a_secret_is_generated_once_and_kept_for_root_alone() {
+    let machine = Machine::new("token = { key = \"token\", type = \"string\", generate = \"alnum:24\" }\n");
+    machine.write(
+        "root/etc/ovf-agent/templates/b.tera",
+        "+++\npath = \"/etc/b\"\nmode = \"0600\"\n+++\n{{ token }}\n",
+    );
+    let get = || machine.run(&["get", "token", "--show-sensitive"]);
+    assert_eq!(get().status.code(), Some(75), "nothing makes one but apply");
+    let plan = text(&machine.run(&["plan"]).stdout);
+    assert!(plan.contains("+********"), "{plan}");
+    let kept = machine.path("root/var/lib/ovf-agent/generated.json");
+    assert!(!kept.exists(), "a plan changes nothing");
+
+    assert_eq!(machine.run(&["apply"]).status.code(), Some(0));
+    let secret = fs::read_to_string(machine.path("root/etc/b")).expect("written");
+    assert_eq!(secret.trim().len(), 24, "{secret}");
+    assert_eq!(text(&get().stdout), secret);
+    assert_eq!(fs::metadata(&kept).expect("kept").permissions().mode() & 0o7777, 0o600);
+    let again = machine.run(&["apply", "--json"]);
+    assert_eq!(json(&again)["changed"], serde_json::json!([]), "the same one");
+
+    fs::write(&kept, "{").expect("write");
+    let refused = machine.run(&["apply"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("generated.json holds the secrets"), "{refused:?}");
+    assert_eq!(fs::read_to_string(machine.path("root/etc/b")).expect("still there"), secret);
+}
+
+#[test]
+fn the_schema_is_printed_and_the_product_sections_too() {
+    let machine = Machine::new("");
+    let schema = json(&agent(&["schema"]).output().expect("runs"));
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    let sections = text(&machine.run(&["schema", "--ovf"]).stdout);
+    for part in ["ovf:class=\"db\"", "ovf:key=\"ip\"", "ovf:password=\"true\"", "</ProductSection>"] {
+        assert!(sections.contains(part), "{part} is not in\n{sections}");
+    }
+    let broken = Machine::new("[nonsense]\n");
+    assert_eq!(broken.run(&["schema", "--ovf"]).status.code(), Some(78));
 }
 
 #[test]

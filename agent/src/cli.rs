@@ -9,6 +9,7 @@
 mod files;
 mod view;
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ use crate::problem::{Problem, Problems};
 use crate::protocol;
 use crate::ready::Gates;
 use crate::report::{Report, Stage};
+use crate::schema;
 use crate::secrets;
 use crate::sys::{self, Root, caller};
 use crate::transport::{self, Place, Source};
@@ -94,6 +96,12 @@ enum Command {
         /// Print it even if it is sensitive
         #[arg(long)]
         show_sensitive: bool,
+    },
+    /// Print the JSON Schema of agent.toml
+    Schema {
+        /// Print the ProductSections that a descriptor needs for this configuration instead
+        #[arg(long)]
+        ovf: bool,
     },
     /// Tell which hypervisor this machine runs on
     Detect {
@@ -181,6 +189,7 @@ impl Cli {
             Command::Check => common.check(out),
             Command::Env(env) => common.env(out, &env),
             Command::Get { key, show_sensitive } => common.get(out, &key, show_sensitive),
+            Command::Schema { ovf } => common.schema(out, ovf),
             Command::Detect { facts } => common.detect(out, facts),
         }
     }
@@ -373,6 +382,15 @@ impl Common {
             return print_json(out, &value.reveal_json());
         }
         writeln!(out, "{}", value.reveal().as_str()).or_else(written)?;
+        Ok(Exit::Done)
+    }
+
+    fn schema(&self, out: &mut impl Write, ovf: bool) -> Result<Exit> {
+        let text = match ovf {
+            true => Cow::Owned(schema::product_sections(&self.config(&self.root()?)?.parameters)),
+            false => Cow::Borrowed(schema::AGENT_TOML),
+        };
+        out.write_all(text.as_bytes()).or_else(written)?;
         Ok(Exit::Done)
     }
 

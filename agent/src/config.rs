@@ -163,6 +163,12 @@ impl Config {
     }
 }
 
+/// What the reader says of a text, for the schema's test to compare with.
+#[cfg(test)]
+pub(crate) fn syntax(text: &str) -> Result<(), toml::de::Error> {
+    toml::from_str::<Raw>(text).map(drop)
+}
+
 /// Whether a path names one file below the root, whatever is there: absolute, and nothing to be resolved in it.
 pub fn is_plain_path(path: &Path) -> bool {
     use std::path::Component::{Normal, RootDir};

@@ -23,6 +23,7 @@ pub mod interfaces;
 pub mod log;
 pub mod printable;
 pub mod problem;
+pub mod schema;
 pub mod secrets;
 pub mod state;
 pub mod sys;

@@ -20,10 +20,12 @@ mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use declaration::Entity;
+pub(crate) use declaration::Parameter;
 pub use declaration::{Declaration, Objection};
-use declaration::{Entity, Parameter};
 pub use evaluate::{Violation, Violations};
 pub use generate::Generated;
+pub(crate) use types::{Scalar, Type};
 pub use value::{Key, Value};
 
 /// Names that templates know as something else: what they are given besides parameters, and the words of the language.

@@ -116,6 +116,9 @@ impl Layers {
             if let Some(file) = layer.read(FILE)? {
                 return Ok(Some(file));
             }
+            if layer.is_stray(FILE) {
+                return Err(layer.stray(FILE));
+            }
         }
         Ok(None)
     }
@@ -126,6 +129,9 @@ impl Layers {
         let mut by_name: BTreeMap<String, &Layer> = BTreeMap::new();
         for layer in &self.layers {
             match layer.directory.list(directory) {
+                Ok(names) if names.is_empty() && layer.is_stray(directory) => {
+                    problems.push(layer.stray(directory));
+                }
                 // A name that begins with a dot is an editor's.
                 Ok(names) => names
                     .into_iter()
@@ -148,11 +154,7 @@ impl Layers {
             match layer.read(&path) {
                 Ok(Some(file)) if file.text.is_empty() => {}
                 Ok(Some(file)) => files.push(file),
-                Ok(None) => {
-                    let message = "is a link to something outside of the configuration directory; put the file itself \
-                                   there, or mask it by a link to /dev/null";
-                    problems.push(Problem::with(layer.name(&path), message));
-                }
+                Ok(None) => problems.push(layer.stray(&path)),
                 Err(problem) => problems.push(problem),
             }
         }
@@ -179,6 +181,17 @@ impl Layer {
     /// Whether a file is a link that masks it. An empty one does so too, which is seen when it is read.
     fn is_masked(&self, path: &str) -> bool {
         self.directory.link(path).is_some_and(|target| target == "/dev/null")
+    }
+
+    /// Whether something is a link that leads nowhere, as one out of this directory does.
+    fn is_stray(&self, path: &str) -> bool {
+        !self.is_masked(path) && self.directory.link(path).is_some() && !self.directory.exists(path)
+    }
+
+    fn stray(&self, path: &str) -> Problem {
+        let message = "is a link to something outside of the configuration directory, or to nothing; put the file itself there, \
+                       or mask it by a link to /dev/null";
+        Problem::with(self.name(path), message)
     }
 
     /// A text file; `None` where it is not there.

@@ -149,7 +149,7 @@ impl Declaration {
                 _ => object(
                     multiline.span().start,
                     format!(
-                        "parameter `{name}` is a {kind} and has multiline; only a string can have several lines"
+                        "parameter `{name}` is of type {kind} and has multiline; only a string can have several lines"
                     ),
                 ),
             }
@@ -167,7 +167,7 @@ impl Declaration {
                 Empty::Value if kind.empty().is_none() => object(
                     at,
                     format!(
-                        "parameter `{name}` is a {kind}, which has no empty value; only a string, a list or a map has"
+                        "parameter `{name}` is of type {kind}, which has no empty value; only a string, a list or a map has"
                     ),
                 ),
                 Empty::Value if generate.is_some() => {
@@ -241,7 +241,7 @@ impl Declaration {
                 object(
                     at,
                     format!(
-                        "parameter `{name}` is a {kind}; generated are strings, and base64 by \"base64:N\""
+                        "parameter `{name}` is of type {kind}; generated are strings, and base64 by \"base64:N\""
                     ),
                 );
             }

@@ -197,9 +197,10 @@ mod tests {
 
     #[test]
     fn a_secret_has_its_form_and_no_twin() {
+        type Test<'a> = &'a dyn Fn(&str) -> bool;
         let is = |wanted: fn(char) -> bool| move |text: &str| text.chars().all(wanted);
         let base64: Type = "base64".parse().expect("a type");
-        let forms: [(Form, &dyn Fn(&str) -> bool); 6] = [
+        let forms: [(Form, Test<'_>); 6] = [
             (Form::Alnum(300), &is(|c| c.is_ascii_alphanumeric())),
             (Form::Hex(33), &is(|c| c.is_ascii_digit() || ('a'..='f').contains(&c))),
             (Form::Base64(8), &|text| base64.read(text).is_some() && text.ends_with('=')),

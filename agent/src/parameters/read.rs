@@ -196,16 +196,18 @@ fn cidr(text: &str) -> Option<String> {
 fn netmask(text: &str) -> Option<Ipv4Addr> {
     let mask: Ipv4Addr = text.parse().ok()?;
     let bits = mask.to_bits();
-    (bits.leading_ones() + bits.trailing_zeros().min(32 - bits.leading_ones()) == 32).then_some(mask)
+    (bits.leading_ones() + bits.trailing_zeros() == 32).then_some(mask)
 }
 
 /// RFC 4648, section 4, with the line breaks that MIME and PEM have taken out.
 fn base64(text: &str) -> Option<Zeroizing<String>> {
-    let line: Zeroizing<String> = Zeroizing::new(text.split_ascii_whitespace().collect());
+    // Of the right size from the start: a string that grows leaves copies behind.
+    let mut line = Zeroizing::new(String::with_capacity(text.len()));
+    line.extend(text.split_ascii_whitespace());
     let body = line.trim_end_matches('=');
     let padding = line.len() - body.len();
     let good = !line.is_empty()
-        && line.len() % 4 == 0
+        && line.len().is_multiple_of(4)
         && padding <= 2
         && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'));
     // The bits of the last letter that no byte needs are 0 (RFC 4648, 3.5), so that one value has one spelling.

@@ -75,8 +75,8 @@ impl Rules {
         if let Some(pattern) = raw.pattern {
             let at = pattern.span().start;
             if !kind.item().scalar().is_some_and(is_text) {
-                let why = "only text has one, and lists of text";
-                object(at, format!("{}: {why}; a {kind} needs none", word("pattern")));
+                let why = "only text and lists of text have one";
+                object(at, format!("{}: {why}, but not type {kind}", word("pattern")));
             } else if let Some(one_of) = &raw.one_of {
                 let why = "one-of says already which values there are; leave one of them out";
                 object(one_of.span().start, format!("{} and pattern: {why}", word("one-of")));
@@ -90,7 +90,7 @@ impl Rules {
             let at = one_of.span().start;
             let item = kind.item();
             if item.scalar().is_none_or(|scalar| scalar == Scalar::Bool) {
-                object(at, format!("{}: a {kind} has none; leave it out", word("one-of")));
+                object(at, format!("{}: the type {kind} has none; leave it out", word("one-of")));
                 return rules;
             }
             if one_of.get_ref().is_empty() {
@@ -118,39 +118,51 @@ impl Rules {
     /// What a value breaks, to be said after "parameter `x`:".
     pub(super) fn broken(&self, kind: &Type, sensitive: bool, value: &Value) -> Vec<String> {
         let mut broken = Vec::new();
-        let (items, subject) = match value {
-            Value::List(items) => (items.as_slice(), "every item"),
-            value => (std::slice::from_ref(value), "it"),
-        };
+        let items = if let Value::List(items) = value { items } else { std::slice::from_ref(value) };
         if !self.one_of.is_empty() && !items.iter().all(|item| self.one_of.contains(item)) {
-            // What a secret may be is half of what it is.
-            let known = if sensitive {
-                "the declared values".to_owned()
-            } else {
-                let known: Vec<_> = self.one_of.iter().map(|it| it.reveal().as_str().to_owned()).collect();
-                known.join(", ")
-            };
-            broken.push(format!("{subject} must be one of {known}"));
+            broken.push(self.one_of_rule(kind, sensitive));
         }
-        let (size, unit) = size(kind, value);
-        for (bound, wrong, word) in
-            [(&self.min, Ordering::Less, "at least"), (&self.max, Ordering::Greater, "at most")]
-        {
-            if let Some(bound) = bound
-                && compare(&size, bound) == Some(wrong)
-            {
-                let verb = if unit.is_empty() { "be" } else { "have" };
-                let bound = bound.reveal();
-                let bound = bound.as_str();
-                broken.push(format!("it must {verb} {word} {bound}{unit}"));
+        let size = size(kind, value);
+        for (bound, wrong, word) in self.bounds() {
+            if compare(&size, bound) == Some(wrong) {
+                broken.push(bound_rule(kind, bound, word));
             }
         }
         if let Some(pattern) = &self.pattern
             && !items.iter().all(|item| pattern.matches(item))
         {
-            broken.push(format!("{subject} must match the pattern `{}`", pattern.text));
+            broken.push(pattern.rule(kind));
         }
         broken
+    }
+
+    /// All of the rules, as they are said where one is broken.
+    pub(crate) fn sentences(&self, kind: &Type, sensitive: bool) -> Vec<String> {
+        let one_of =
+            Some(()).filter(|()| !self.one_of.is_empty()).map(|()| self.one_of_rule(kind, sensitive));
+        let bounds = self.bounds().map(|(bound, _, word)| bound_rule(kind, bound, word));
+        one_of
+            .into_iter()
+            .chain(bounds)
+            .chain(self.pattern.as_ref().map(|pattern| pattern.rule(kind)))
+            .collect()
+    }
+
+    fn one_of_rule(&self, kind: &Type, sensitive: bool) -> String {
+        // What a secret may be is half of what it is.
+        let known = if sensitive {
+            "the declared values".to_owned()
+        } else {
+            let known: Vec<_> = self.one_of.iter().map(|it| it.reveal().as_str().to_owned()).collect();
+            known.join(", ")
+        };
+        format!("{} must be one of {known}", subject(kind))
+    }
+
+    /// Each bound, how a size that breaks it compares with it, and its word.
+    fn bounds(&self) -> impl Iterator<Item = (&Value, Ordering, &'static str)> {
+        let min = self.min.iter().map(|min| (min, Ordering::Less, "at least"));
+        min.chain(self.max.iter().map(|max| (max, Ordering::Greater, "at most")))
     }
 }
 
@@ -160,6 +172,10 @@ impl Pattern {
         Regex::new(&text).map_err(|error| error.to_string())?;
         let whole = Regex::new(&format!(r"\A(?:{text})\z")).map_err(|error| error.to_string())?;
         Ok(Self { text, whole })
+    }
+
+    fn rule(&self, kind: &Type) -> String {
+        format!("{} must match the pattern `{}`", subject(kind), self.text)
     }
 
     fn matches(&self, value: &Value) -> bool {
@@ -178,9 +194,9 @@ fn read_bound(kind: &Type, value: &toml::Value) -> Result<Value, String> {
         Type::Scalar(scalar) if scalar.is_number() => {
             kind.read_toml(value).ok_or_else(|| format!("it must be {}", kind.rule()))
         }
-        Type::Scalar(scalar) if !scalar.is_string() => {
-            Err(format!("numbers have a size, and strings, lists and maps a length; a {kind} has neither"))
-        }
+        Type::Scalar(scalar) if !scalar.is_string() => Err(format!(
+            "numbers have a size, and strings, lists and maps a length; the type {kind} has neither"
+        )),
         _ => match value {
             toml::Value::Integer(length) => u64::try_from(*length).ok().map(Value::Uint),
             _ => None,
@@ -189,16 +205,32 @@ fn read_bound(kind: &Type, value: &toml::Value) -> Result<Value, String> {
     }
 }
 
-/// What `min` and `max` are about, and its unit.
-fn size(kind: &Type, value: &Value) -> (Value, &'static str) {
+/// What `one-of` and `pattern` are about.
+fn subject(kind: &Type) -> &'static str {
+    if matches!(kind, Type::List(_)) { "every item" } else { "it" }
+}
+
+/// What `min` and `max` are about.
+fn size(kind: &Type, value: &Value) -> Value {
     match value {
         Value::String(text) if kind.scalar().is_some_and(Scalar::is_string) => {
-            (Value::Uint(text.chars().count() as u64), " characters")
+            Value::Uint(text.chars().count() as u64)
         }
-        Value::List(items) => (Value::Uint(items.len() as u64), " items"),
-        Value::Map(map) => (Value::Uint(map.len() as u64), " values"),
-        value => (value.clone(), ""),
+        Value::List(items) => Value::Uint(items.len() as u64),
+        Value::Map(map) => Value::Uint(map.len() as u64),
+        value => value.clone(),
     }
+}
+
+fn bound_rule(kind: &Type, bound: &Value, word: &str) -> String {
+    let unit = match kind {
+        Type::List(_) => "item",
+        Type::Map(_) => "value",
+        Type::Scalar(scalar) if scalar.is_string() => "character",
+        Type::Scalar(_) => return format!("it must be {word} {}", bound.reveal().as_str()),
+    };
+    let plural = if *bound == Value::Uint(1) { "" } else { "s" };
+    format!("it must have {word} {} {unit}{plural}", bound.reveal().as_str())
 }
 
 /// Numbers of one kind; others have no order.
