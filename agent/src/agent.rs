@@ -21,11 +21,11 @@ use crate::detect::{Facts, Verdict};
 use crate::environment::{self, Environment, Platform};
 use crate::interfaces::Interfaces;
 use crate::parameters::{Generated, Parameters, Value};
-use crate::plan::Plan;
+use crate::plan::{Past, Plan};
 use crate::protocol;
 use crate::report::{Part, Report, Stage, Took};
 use crate::secrets;
-use crate::state::State;
+use crate::state::{Instance, State};
 use crate::sys::{Root, clock, process};
 use crate::template::{Output, Surroundings};
 use crate::transport::boot::Boot;
@@ -144,12 +144,24 @@ impl Machine {
         outcome
     }
 
+    /// Puts the files of a pass right that was interrupted: before anything looks at them, and whether or not there is an
+    /// environment this time. Returns how many stay as somebody left them meanwhile.
+    ///
+    /// # Errors
+    /// That cannot be done.
+    pub fn recover(&self, config: &Config) -> Result<usize> {
+        let recovered = apply::recover(&self.root, &config.state).map_err(|error| apply_fault(&error))?;
+        Ok(recovered.map_or(0, |recovered| recovered.left.len()))
+    }
+
     fn try_pass(
         &mut self,
         config: &Config,
         document: impl FnOnce(&mut Self) -> Result<Option<Document>>,
         report: &mut Report,
     ) -> Result<()> {
+        let left = self.recover(config)?;
+        report.warnings = left;
         let memory = self.remember(config);
         report.generation = memory.state.generation;
         report.environment.clone_from(&memory.state.environment);
@@ -162,7 +174,7 @@ impl Machine {
         let received = document.map(|document| self.environment(document)).transpose()?;
         if let Some(received) = &received {
             report.id.clone_from(&received.environment.id);
-            report.warnings = received.warnings.len() + received.asides.len();
+            report.warnings = left + received.warnings.len() + received.asides.len();
         }
         let prepared = self.prepare(config, memory, received)?;
         let applied = self.apply(config, &prepared)?;
@@ -186,7 +198,10 @@ impl Machine {
         received: Option<Received>,
     ) -> Result<Prepared> {
         let state = &memory.state;
-        let next = state.with_environment(received.as_ref().map(|received| received.digest.clone()));
+        let id = received.as_ref().map(|received| received.environment.id.as_str());
+        let instance = Instance::of(&self.root, id, None);
+        let past = Past { state, first_boot: state.is_first_boot(&instance) };
+        let interrupted = apply::interrupted(&self.root, &config.state);
         if received.is_none() {
             match config.absent {
                 Absent::Fail => {
@@ -197,7 +212,8 @@ impl Machine {
                 // A state that cannot be read is the state of a guest that was configured.
                 Absent::Keep if state.generation > 0 || memory.damaged => {
                     info!(stage = "transport", "no OVF environment; the files stay as they are");
-                    let plan = Plan { kept: true, ..Plan::default() };
+                    let leftovers = compare::leftovers(&self.root, &config.state, past)?;
+                    let plan = Plan { kept: true, interrupted, ..Plan::sweeping(leftovers) };
                     return Ok(Prepared { plan, made: Generated::default(), next: state.clone(), memory });
                 }
                 Absent::Keep | Absent::Defaults => {
@@ -208,7 +224,12 @@ impl Machine {
         let (parameters, made) = self.parameters(config, received.as_ref())?;
         let rendered = self.render(config, &parameters, received.as_ref())?;
         let begin = clock::now();
-        let plan = compare::compare(&self.root, &config.state, rendered.files)?;
+        let plan = compare::compare(&self.root, &config.state, past, rendered)?;
+        let plan = Plan { interrupted, ..plan };
+        let digest = received.as_ref().map(|received| received.digest.clone());
+        let source = received.as_ref().map(|received| received.source.to_string());
+        let mut next = state.continued().with_instance(instance).with_document(digest, source);
+        plan.remember(&mut next);
         self.took.template += micros_since(begin);
         Ok(Prepared { plan, made, memory, next })
     }
@@ -276,43 +297,39 @@ impl Machine {
         if !made.is_empty() {
             secrets::keep(&self.root, &config.state, made)?;
         }
-        let mut generation = state.generation;
-        let mut changed = Vec::new();
         // A guest whose image already has the right files is configured by its first pass all the same.
-        let advances = plan.changed().next().is_some() || generation == 0 && !plan.changes.is_empty();
-        if advances || !plan.is_empty() {
-            generation = generation.saturating_add(u64::from(advances));
-            let next = next.with_generation(generation);
-            let next = Some(&next).filter(|next| *damaged || *next != state);
-            if *damaged && let Err(error) = State::set_aside(&self.root, &config.state) {
-                warn!(
-                    stage = "apply",
-                    "the lost state cannot be set aside, and is replaced: {}",
-                    chain(&error)
-                );
+        let advances = plan.has_changes() || state.generation == 0 && !plan.changes.is_empty();
+        let generation = state.generation.saturating_add(u64::from(advances));
+        let after = next.clone().with_generation(generation);
+        let mut changed = Vec::new();
+        if !plan.is_empty() || after != *state {
+            let memory = apply::Memory { before: state, damaged: *damaged, after: &after };
+            match apply::apply(&self.root, plan, memory, &config.state) {
+                Ok(outcome) => changed = outcome.changed,
+                // The files are right, which is what counts; the next pass compares them again.
+                Err(error) if plan.is_empty() && !advances => {
+                    warn!(stage = "apply", "cannot record what was found: {}", chain(&error));
+                }
+                Err(error) => return Err(apply_fault(&error)),
             }
-            changed = apply::apply(&self.root, plan, next, &config.state)
-                .map_err(|error| {
-                    let again = matches!(error, apply::Error::Busy(_) | apply::Error::Overtaken { .. });
-                    let exit = if again { Exit::TryAgain } else { Exit::Failed };
-                    Fault::new(Part::Apply, "ApplyFailed", exit, &error)
-                })?
-                .changed;
-        } else if next != state
-            && let Err(error) = next.save(&self.root, &config.state)
-        {
-            // The files are right, which is what counts; the next pass compares them again.
-            warn!(stage = "apply", "cannot record the digest of the environment: {}", chain(&error));
         }
         self.took.apply = micros_since(begin);
-        let total = plan.changes.len();
-        info!(stage = "apply", generation, "wrote {} of {total} files", changed.len());
+        let (total, removed) = (plan.changes.len(), plan.removed().count());
+        info!(stage = "apply", generation, removed, "wrote {} of {total} files", changed.len() - removed);
         for change in plan.changed() {
             let file = &change.rendered;
             debug!(stage = "apply", template = file.template, path = %file.path.display(), "wrote");
         }
+        for file in plan.removed() {
+            debug!(stage = "apply", template = file.template, path = %file.path.display(), "removed");
+        }
         Ok(Applied { generation, changed, environment: next.environment.clone() })
     }
+}
+
+fn apply_fault(error: &apply::Error) -> Box<Fault> {
+    let again = matches!(error, apply::Error::Busy(_) | apply::Error::Overtaken { .. });
+    Fault::new(Part::Apply, "ApplyFailed", if again { Exit::TryAgain } else { Exit::Failed }, error)
 }
 
 /// A document that is not an OVF environment as it should be.

@@ -1,21 +1,29 @@
-//! Makes a plan true: all of it or nothing.
+//! Makes a plan true: all of it or nothing, whatever happens meanwhile.
 //!
-//! Decides the order: lock, sweep what an interrupted pass left, stage every file and the state, flush them, and only then
-//! rename the first. Any failure before that leaves the machine untouched; one after it takes back what was done. The
-//! state is renamed last, while the old files are still at hand, so that it never tells of files that are not there. What the files should be
-//! is decided by `plan`; how one file changes by `sys::place`.
+//! Decides the order. Under the lock: stage every file and the state, flush them, write the journal, and only then rename
+//! the first; flush the directories; rename the state, which is the moment at which the pass is done; sweep what is old,
+//! and the journal last. Before the journal a failure leaves the machine untouched; after it, it is taken back, by us or, if
+//! we are gone, by whoever comes next ([`recovery`]). What the files should be is decided by `plan`; how one file goes
+//! from old to new and back by [`journal`].
 
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeSet;
+mod journal;
+mod recovery;
+
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
 use crate::plan::{Change, Plan};
 use crate::state::State;
-use crate::sys::place::{Committed, Places, Staged};
+use crate::sys::place::{Current, Places, Staged};
 use crate::sys::{self, Root, process};
+use journal::{Entry, Journal, Side};
+
+pub use journal::Left;
+pub use recovery::{Recovered, interrupted, recover};
 
 /// The largest target file that is compared with its new version.
 pub const TARGET_LIMIT: u64 = 64 * 1024 * 1024;
@@ -46,208 +54,217 @@ pub enum Error {
         /// What could not be done.
         what: sys::Error,
     },
-    /// A failure after the first rename could not be taken back in full.
-    #[error("{what}, and these files could not be restored: {}", list(left))]
+    /// A failure after the first rename was taken back, except for files that somebody changed meanwhile.
+    #[error("{what}{}; what was written is taken back, but not {}", remedy(what), list(left))]
+    Left {
+        /// What could not be done.
+        what: sys::Error,
+        /// The files.
+        left: Vec<Left>,
+    },
+    /// A failure after the first rename could not be taken back.
+    #[error(
+        "{what}{}; and what was written cannot be taken back: {back}{}; the next pass tries again",
+        remedy(what),
+        remedy(back)
+    )]
     HalfDone {
         /// What could not be done.
         what: sys::Error,
-        /// The files that are new while others are old.
-        left: Vec<PathBuf>,
+        /// What keeps it from being taken back.
+        back: sys::Error,
+    },
+    /// An earlier pass that was interrupted can neither be taken back nor finished.
+    #[error("an earlier pass was interrupted, and its files cannot be put right: {what}{}", remedy(what))]
+    Interrupted {
+        /// What could not be done.
+        what: sys::Error,
     },
 }
 
 /// What is different now.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Files that were written, by path.
+    /// Files that were written or removed.
     pub changed: Vec<PathBuf>,
 }
 
-/// Applies a plan, and records `state` with it, if there is a new one.
+/// What is remembered: as the plan was made from it, and as it is to be.
+#[derive(Debug, Clone, Copy)]
+pub struct Memory<'a> {
+    /// The state that the plan was made from.
+    pub before: &'a State,
+    /// Whether that is what was left of a state that cannot be used.
+    pub damaged: bool,
+    /// The state after the plan.
+    pub after: &'a State,
+}
+
+/// Applies a plan and records the state that comes with it.
 ///
 /// # Errors
-/// See [`Error`]; unless it is [`Error::HalfDone`], every file is as it was.
-pub fn apply(root: &Root, plan: &Plan, state: Option<&State>, directory: &Path) -> Result<Outcome, Error> {
-    let _lock = State::lock(root, directory).map_err(|error| match error.kind() {
-        std::io::ErrorKind::WouldBlock => Error::Busy(error),
-        _ => Error::Untouched { what: error },
-    })?;
+/// See [`Error`]; unless it says otherwise, every file is as it was.
+pub fn apply(root: &Root, plan: &Plan, memory: Memory<'_>, directory: &Path) -> Result<Outcome, Error> {
     let untouched = |what| Error::Untouched { what };
+    let _lock = lock(root, directory, untouched)?;
+    let mut places = Places::new(root);
+    not_overtaken(root, &mut places, plan, memory, directory)?;
     for leftover in &plan.leftovers {
         // Somebody's litter is no reason not to configure.
-        if let Err(error) = root.place(leftover).and_then(|place| place.remove()) {
+        if let Err(error) = places.place(leftover).and_then(|place| place.remove()) {
             warn!(stage = "apply", "{error}: {}", error.source);
         }
     }
-    if plan.changed().next().is_none() && state.is_none() {
+    if memory.damaged
+        && memory.after != memory.before
+        && let Err(error) = State::set_aside(&mut places, directory)
+    {
+        warn!(stage = "apply", "the lost state cannot be kept, and is replaced: {error}: {}", error.source);
+    }
+    if !plan.has_changes() {
+        if memory.damaged || memory.after != memory.before {
+            memory.after.save(&mut places, directory).map_err(untouched)?;
+        }
         return Ok(Outcome::default());
     }
-    let pass = process::random_id();
-    let mut places = Places::new(root);
-    // Dropping what is staged removes it: an error here leaves nothing behind.
-    for change in &plan.changes {
-        up_to_date(&mut places, change)?;
+    let journal = stage(&mut places, plan, memory.after, directory)?;
+    match commit(&journal, &mut places) {
+        Ok(()) => {}
+        Err(what) => return Err(take_back(&journal, &mut places, directory, what)),
     }
-    let mut staged =
-        plan.changed().map(|change| stage(&mut places, change, &pass)).collect::<Result<Vec<_>, _>>()?;
-    if let Some(state) = state {
-        staged.push(state.stage(&mut places, directory, &pass).map_err(untouched)?);
+    if let Err(error) = journal.finish(&mut places, directory) {
+        // The pass is done, as the state says; the next one sweeps what this one could not.
+        warn!(stage = "apply", "{error}: {}", error.source);
     }
-    staged.iter().try_for_each(Staged::flush).map_err(untouched)?;
-    let mut done = Vec::new();
-    match commit(staged, &mut done) {
-        Ok(()) => {
-            done.into_iter().for_each(Committed::finish);
-            Ok(Outcome { changed: plan.changed().map(|change| change.rendered.path.clone()).collect() })
-        }
-        Err(what) => Err(take_back(done, what)),
-    }
+    let written = plan.changed().map(|change| &change.rendered.path);
+    Ok(Outcome { changed: written.chain(plan.removed().map(|removal| &removal.path)).cloned().collect() })
+}
+
+fn lock(
+    root: &Root,
+    directory: &Path,
+    otherwise: impl Fn(sys::Error) -> Error,
+) -> Result<sys::place::Lock, Error> {
+    State::lock(root, directory).map_err(|error| match error.kind() {
+        ErrorKind::WouldBlock => Error::Busy(error),
+        _ => otherwise(error),
+    })
 }
 
 /// A plan is made without the lock, which a pass that changes nothing need not take; so what it was made from is looked
 /// at once more.
-fn up_to_date(places: &mut Places<'_>, change: &Change) -> Result<(), Error> {
-    let path = &change.rendered.path;
-    let current = places.place(path).and_then(|place| place.current(TARGET_LIMIT));
-    match current.map_err(|what| change.failed(what))? == change.current {
-        true => Ok(()),
-        false => Err(Error::Overtaken { path: path.clone() }),
+fn not_overtaken(
+    root: &Root,
+    places: &mut Places<'_>,
+    plan: &Plan,
+    memory: Memory<'_>,
+    directory: &Path,
+) -> Result<(), Error> {
+    let overtaken = |path: &Path| Err(Error::Overtaken { path: path.to_path_buf() });
+    if interrupted(root, directory) || State::load(root, directory).0 != *memory.before {
+        return overtaken(directory);
+    }
+    let mut same = |path: &Path, template: &str, was: Option<&Current>| {
+        let now = places.place(path).and_then(|place| place.current(TARGET_LIMIT));
+        match now.map_err(|what| failed(template, what))?.as_ref() == was {
+            true => Ok(()),
+            false => overtaken(path),
+        }
+    };
+    for Change { rendered, current, .. } in &plan.changes {
+        same(&rendered.path, &rendered.template, current.as_ref())?;
+    }
+    plan.removed().try_for_each(|file| same(&file.path, &file.template, file.current.as_ref()))
+}
+
+/// Everything up to the journal. Dropping what is staged removes it: an error here leaves nothing behind.
+fn stage(places: &mut Places<'_>, plan: &Plan, state: &State, directory: &Path) -> Result<Journal, Error> {
+    let untouched = |what| Error::Untouched { what };
+    let pass = process::random_id();
+    let state = state.clone().with_pass(&pass);
+    let mut staged = Vec::new();
+    let mut entries = Vec::new();
+    for change in plan.changed() {
+        let file =
+            stage_file(places, change, &pass).map_err(|what| failed(&change.rendered.template, what))?;
+        entries.push(Entry::staged(
+            &pass,
+            &file,
+            change.rendered.content.as_bytes(),
+            change.current.as_ref(),
+        ));
+        staged.push(file);
+    }
+    for file in plan.removed() {
+        let place = places.place(&file.path).map_err(|what| failed(&file.template, what))?;
+        entries.extend(file.current.as_ref().map(|current| Entry::removal(&pass, &place, current)));
+    }
+    let place = State::place(places, directory).map_err(untouched)?;
+    let old = place.current(u64::MAX - 1).map_err(untouched)?;
+    let file = state.stage(places, directory, &pass).map_err(untouched)?;
+    let entry = Entry::staged(&pass, &file, &state.to_bytes(), old.as_ref());
+    staged.push(file);
+    staged.iter().try_for_each(Staged::flush).map_err(untouched)?;
+    let journal = Journal::new(&pass, entries, entry);
+    journal.write(places, directory).map_err(untouched)?;
+    staged.into_iter().for_each(Staged::leave);
+    Ok(journal)
+}
+
+fn stage_file(places: &mut Places<'_>, change: &Change, pass: &str) -> sys::Result<Staged> {
+    let Change { rendered, ids, .. } = change;
+    let place = places.place(&rendered.path)?;
+    place.stage(pass, rendered.content.as_bytes(), rendered.mode, ids.owner, ids.group)
+}
+
+/// The renames: the files, and when these are durable the state.
+fn commit(journal: &Journal, places: &mut Places<'_>) -> sys::Result<()> {
+    journal.entries.iter().try_for_each(|entry| entry.commit(places))?;
+    journal.flush(places)?;
+    journal.state.commit(places)?;
+    journal.flush_state(places)
+}
+
+/// Undoes what was done of a journal.
+fn take_back(journal: &Journal, places: &mut Places<'_>, directory: &Path, what: sys::Error) -> Error {
+    let settled = journal.settle(places, Side::Old);
+    match settled.and_then(|left| journal.finish(places, directory).map(|()| left)) {
+        Ok(left) if left.is_empty() => Error::Untouched { what },
+        Ok(left) => Error::Left { what, left },
+        Err(back) => Error::HalfDone { what, back },
     }
 }
 
-fn stage(places: &mut Places<'_>, change: &Change, pass: &str) -> Result<Staged, Error> {
-    let rendered = &change.rendered;
-    let content = rendered.content.as_bytes();
-    places
-        .place(&rendered.path)
-        .and_then(|place| place.stage(pass, content, rendered.mode, change.ids.owner, change.ids.group))
-        .map_err(|what| change.failed(what))
-}
-
-impl Change {
-    fn failed(&self, what: sys::Error) -> Error {
-        Error::Target { template: self.rendered.template.clone(), what }
-    }
-}
-
-fn commit(staged: Vec<Staged>, done: &mut Vec<Committed>) -> sys::Result<()> {
-    for file in staged {
-        done.push(file.commit()?);
-    }
-    // One flush makes all renames of a directory durable.
-    let mut flushed = BTreeSet::new();
-    done.iter().filter(|file| flushed.insert(file.directory())).try_for_each(Committed::flush)
-}
-
-/// Undoes renames, the last first.
-fn take_back(done: Vec<Committed>, what: sys::Error) -> Error {
-    let left: Vec<PathBuf> =
-        done.into_iter().rev().filter_map(|file| file.undo().err()).map(|error| error.path).collect();
-    if left.is_empty() { Error::Untouched { what } } else { Error::HalfDone { what, left } }
+fn failed(template: &str, what: sys::Error) -> Error {
+    Error::Target { template: template.to_owned(), what }
 }
 
 /// The reason, and what would mend it where that is known.
 fn remedy(error: &sys::Error) -> String {
-    use std::io::ErrorKind;
     let hint = match error.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory => {
             "; create the directory in the image, or change the template's path"
         }
         ErrorKind::ReadOnlyFilesystem => "; mount the file system for writing before the agent runs",
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; make room on the file system",
+        ErrorKind::PermissionDenied if process::euid() == 0 => {
+            "; it may be immutable (lsattr shows an i, chattr -i takes it away)"
+        }
         ErrorKind::PermissionDenied => "; run the agent as root",
+        ErrorKind::ResourceBusy | ErrorKind::CrossesDevices => {
+            "; something is mounted on it: unmount that, or have a template write what is mounted there"
+        }
+        ErrorKind::InvalidInput if error.action == "replace" => {
+            "; its file system cannot exchange two files (renameat2): put the file on one that can"
+        }
         _ => "",
     };
     format!(": {}{hint}", error.source)
 }
 
-fn list(paths: &[PathBuf]) -> String {
-    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+fn list(left: &[Left]) -> String {
+    left.iter().map(|Left { path, why }| format!("{} ({why})", path.display())).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
-mod tests {
-    #![expect(clippy::disallowed_methods, reason = "a test makes the machine that the agent finds")]
-
-    use super::{Error, Outcome, apply};
-    use crate::plan::{Ids, Plan};
-    use crate::state::State;
-    use crate::sys::Root;
-    use crate::template::{Rendered, Rules, Shown};
-    use std::fs;
-    use std::path::Path;
-    use zeroize::Zeroizing;
-
-    const STATE: &str = "/var/lib/ovf-agent";
-
-    fn rendered(path: &str, content: &str) -> Rendered {
-        Rendered {
-            template: "templates/t.tera".to_owned(),
-            path: path.into(),
-            mode: 0o644,
-            owner: None,
-            group: None,
-            content: Zeroizing::new(content.to_owned()),
-            shown: Shown::Content,
-            rules: Rules::default(),
-        }
-    }
-
-    /// A machine with `/etc/a` and `/etc/b`, and the plan that makes both `new`.
-    fn machine() -> (tempfile::TempDir, Root, Plan) {
-        let dir = tempfile::tempdir().expect("a scratch directory");
-        fs::create_dir(dir.path().join("etc")).expect("mkdir");
-        let root = Root::open(dir.path()).expect("a directory");
-        let files = ["/etc/a", "/etc/b"].map(|path| {
-            fs::write(dir.path().join(&path[1..]), "old").expect("write");
-            let current = root.place(path).and_then(|place| place.current(100)).expect("readable");
-            (rendered(path, "new"), Ids::default(), current)
-        });
-        let plan = Plan::new(files.into(), Vec::new());
-        (dir, root, plan)
-    }
-
-    fn contents(dir: &Path) -> [String; 2] {
-        ["a", "b"].map(|name| fs::read_to_string(dir.join("etc").join(name)).expect("there"))
-    }
-
-    fn run(root: &Root, plan: &Plan) -> Result<Outcome, Error> {
-        apply(root, plan, Some(&State::default().with_generation(1)), Path::new(STATE))
-    }
-
-    #[test]
-    fn a_plan_is_applied_and_recorded() {
-        let (dir, root, plan) = machine();
-        assert_eq!(run(&root, &plan).expect("applied").changed.len(), 2);
-        assert_eq!(contents(dir.path()), ["new", "new"]);
-        assert_eq!(State::load(&root, Path::new(STATE)).0.generation, 1);
-        assert_eq!(fs::read_dir(dir.path().join("etc")).expect("listed").count(), 2, "nothing is left over");
-    }
-
-    #[test]
-    fn a_plan_that_was_overtaken_changes_nothing() {
-        let (dir, root, plan) = machine();
-        fs::write(dir.path().join("etc/b"), "theirs").expect("write");
-        let error = run(&root, &plan).expect_err("overtaken");
-        assert!(matches!(&error, Error::Overtaken { path } if path == Path::new("/etc/b")), "{error:?}");
-        assert_eq!(contents(dir.path()), ["old", "theirs"]);
-    }
-
-    #[test]
-    fn what_was_renamed_is_taken_back() {
-        let (dir, root, _) = machine();
-        let staged = ["/etc/a", "/etc/c"].map(|path| {
-            root.place(path).and_then(|place| place.stage("1", b"new", 0o644, None, None)).expect("staged")
-        });
-        // The second was not there when it was staged, and is when it is to be renamed.
-        fs::write(dir.path().join("etc/c"), "theirs").expect("write");
-        let mut done = Vec::new();
-        let what = super::commit(staged.into(), &mut done).expect_err("in the way");
-        assert_eq!(contents(dir.path()), ["new", "old"], "the first is in place already");
-        let error = super::take_back(done, what);
-        assert!(matches!(error, Error::Untouched { .. }), "{error:?}");
-        assert_eq!(contents(dir.path()), ["old", "old"]);
-        assert_eq!(fs::read(dir.path().join("etc/c")).expect("there"), b"theirs");
-        assert_eq!(fs::read_dir(dir.path().join("etc")).expect("listed").count(), 3, "nothing is left over");
-    }
-}
+mod tests;

@@ -276,14 +276,27 @@ impl Common {
                     json!({
                         "path": file.path,
                         "action": change.action.to_string(),
+                        "reason": change.why,
                         "mode": format!("{:04o}", file.mode),
                         "owner": file.owner,
                         "group": file.group,
                         "template": file.template,
                     })
                 })
+                .chain(plan.removals.iter().map(|removal| {
+                    json!({
+                        "path": removal.path,
+                        "action": removal.action.to_string(),
+                        "reason": removal.why,
+                        "template": removal.template,
+                    })
+                }))
                 .collect();
-            print_json(out, &json!({ "files": files, "leftovers": plan.leftovers }))
+            let interrupted = plan.interrupted;
+            print_json(
+                out,
+                &json!({ "files": files, "leftovers": plan.leftovers, "interrupted": interrupted }),
+            )
         } else {
             write!(out, "{plan}").or_else(written)?;
             Ok(Exit::Done)

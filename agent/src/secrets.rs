@@ -102,12 +102,10 @@ fn add(root: &Root, directory: &Path, made: &Generated) -> Result<(), Error> {
 
 fn write(root: &Root, directory: &Path, text: &[u8]) -> sys::Result<()> {
     let place = Places::new(root).place(directory.join(FILE))?;
-    let staged = place.stage(&process::random_id(), text, 0o600, None, None)?;
+    let staged = place.clone().stage(&process::random_id(), text, 0o600, None, None)?;
     staged.flush()?;
-    let committed = staged.commit()?;
-    committed.flush()?;
-    committed.finish();
-    Ok(())
+    staged.replace()?;
+    place.flush_directory()
 }
 
 #[cfg(test)]

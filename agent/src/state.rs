@@ -1,22 +1,32 @@
 //! What the agent remembers from pass to pass: `state.json` in the state directory.
 //!
 //! Decides the file's form. It is versioned, readable by root alone, and replaced whole. A damaged one is set aside and
-//! forgotten: memory is a help, never a reason not to boot.
+//! forgotten: memory is a help, never a reason not to boot. What is remembered of files are digests, salted, so that the
+//! state does not tell a guessed password from another.
 
 #![forbid(unsafe_code)]
 
-use std::path::Path;
+mod instance;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
-use crate::sys::place::{Lock, Places, Staged};
+use crate::sys::place::{Lock, Place, Places, Staged};
 use crate::sys::{self, Root, process};
+use crate::template::{Rendered, Rules};
+
+pub use instance::Instance;
 
 const FILE: &str = "state.json";
 const DAMAGED: &str = "state.json.damaged";
 const LOCK: &str = "lock";
-const VERSION: u32 = 1;
-const LIMIT: u64 = 1024 * 1024;
+const VERSION: u32 = 2;
+/// A record is some 200 bytes; nobody has so many templates.
+const LIMIT: u64 = 64 * 1024 * 1024;
 
 /// What is remembered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,33 +36,171 @@ pub struct State {
     pub generation: u64,
     /// The digest of the applied document; `None` where defaults were applied.
     pub environment: Option<String>,
+    /// Where the applied document came from.
+    #[serde(default)]
+    pub source: Option<String>,
+    /// The version of the agent that wrote this.
+    #[serde(default)]
+    pub agent: String,
+    /// The last pass that changed files: with it in place, that pass is done.
+    #[serde(default)]
+    pub pass: String,
+    /// Who this guest is, and in which boot that was first seen.
+    #[serde(default)]
+    pub instance: Option<Instance>,
+    /// Makes the digests of this state other than those of any other.
+    #[serde(default)]
+    salt: String,
+    /// The files as they were written, or found right.
+    #[serde(default)]
+    pub files: BTreeMap<PathBuf, Written>,
+    /// What is still to be done about changed files.
+    #[serde(default, skip_serializing_if = "Owed::is_empty")]
+    pub owed: Owed,
+}
+
+/// A file as it was written, or found right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// The template that made it.
+    pub template: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// The salted digest of its content.
+    pub digest: String,
+    /// Whether we made it; one that was right before we came is not ours to remove.
+    pub ours: bool,
+    /// What is to be done when it goes.
+    #[serde(default, skip_serializing_if = "Owed::is_empty")]
+    pub owes: Owed,
+}
+
+/// Actions that follow a change of files.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Owed {
+    /// Units to restart.
+    pub restart: BTreeSet<String>,
+    /// Units to reload.
+    pub reload: BTreeSet<String>,
+    /// Programs to run.
+    pub on_change: BTreeSet<Vec<String>>,
+}
+
+impl Owed {
+    /// Whether nothing is owed.
+    pub fn is_empty(&self) -> bool {
+        self.restart.is_empty() && self.reload.is_empty() && self.on_change.is_empty()
+    }
+
+    /// Owes these, too.
+    pub fn add(&mut self, more: &Self) {
+        self.restart.extend(more.restart.iter().cloned());
+        self.reload.extend(more.reload.iter().cloned());
+        self.on_change.extend(more.on_change.iter().cloned());
+    }
+}
+
+impl From<&Rules> for Owed {
+    fn from(rules: &Rules) -> Self {
+        Self {
+            restart: rules.restart.iter().cloned().collect(),
+            reload: rules.reload.iter().cloned().collect(),
+            on_change: rules.on_change.iter().cloned().collect(),
+        }
+    }
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self { version: VERSION, generation: 0, environment: None }
+        Self {
+            version: VERSION,
+            generation: 0,
+            environment: None,
+            source: None,
+            agent: String::new(),
+            pass: String::new(),
+            instance: None,
+            salt: String::new(),
+            files: BTreeMap::new(),
+            owed: Owed::default(),
+        }
     }
 }
 
 impl State {
-    /// The same after another document was applied.
-    pub fn with_environment(&self, environment: Option<String>) -> Self {
-        Self { environment, ..self.clone() }
+    /// The same, as this agent goes on with it.
+    pub fn continued(&self) -> Self {
+        let mut next = Self { agent: env!("CARGO_PKG_VERSION").to_owned(), ..self.clone() };
+        if next.salt.is_empty() {
+            next.salt = process::random_id() + &process::random_id();
+        }
+        next
+    }
+
+    /// The same after another document was applied, or the defaults.
+    pub fn with_document(self, environment: Option<String>, source: Option<String>) -> Self {
+        Self { environment, source, ..self }
     }
 
     /// The same after another generation.
-    pub fn with_generation(&self, generation: u64) -> Self {
-        Self { generation, ..self.clone() }
+    pub fn with_generation(self, generation: u64) -> Self {
+        Self { generation, ..self }
+    }
+
+    /// The same as the pass called `pass` leaves it.
+    pub fn with_pass(self, pass: &str) -> Self {
+        Self { pass: pass.to_owned(), ..self }
+    }
+
+    /// What is to be remembered of a file that is as it should be; `ours` where we made it.
+    pub fn written(&self, file: &Rendered, ours: bool) -> Written {
+        Written {
+            template: file.template.clone(),
+            mode: file.mode,
+            digest: self.digest(file.content.as_bytes()),
+            ours,
+            owes: Owed::from(&file.rules),
+        }
+    }
+
+    /// The salted digest of a file's content.
+    pub fn digest(&self, content: &[u8]) -> String {
+        salted(&self.salt, &[content])
+    }
+
+    /// Whether this boot is the first of `instance`: nothing was applied in an earlier one.
+    pub fn is_first_boot(&self, instance: &Instance) -> bool {
+        match &self.instance {
+            Some(known) => !known.is(instance) || known.boot.is_some() && known.boot == instance.boot,
+            // An older agent remembered generations and no instance.
+            None => self.generation == 0,
+        }
+    }
+
+    /// The same, with what is now known of the instance.
+    pub fn with_instance(mut self, instance: Instance) -> Self {
+        let first = self.is_first_boot(&instance);
+        self.instance = Some(match self.instance {
+            Some(known) if known.is(&instance) => known.or(instance),
+            _ if first => instance,
+            _ => Instance { boot: None, ..instance },
+        });
+        self
     }
 
     /// Reads the state, and says what is wrong with it if it cannot be used. Changes nothing.
     pub fn load(root: &Root, directory: &Path) -> (Self, Option<String>) {
         let path = directory.join(FILE);
-        let mut lost = Self::default();
+        // Of a guest that was configured: whatever else is lost, this is not its first boot.
+        let mut lost = Self { instance: Some(Instance::default()), ..Self::default() };
         let trouble = match root.read(&path, LIMIT) {
             Ok(None) => return (Self::default(), None),
             Ok(Some(bytes)) => match serde_json::from_slice::<Self>(&bytes) {
-                Ok(state) if state.version == VERSION => return (state, None),
+                // Version 1 had a generation and the document's digest; all else begins empty.
+                Ok(state) if (1..=VERSION).contains(&state.version) => {
+                    return (Self { version: VERSION, ..state }, None);
+                }
                 Ok(state) => {
                     let trouble =
                         format!("it has version {}, and this agent writes {VERSION}", state.version);
@@ -67,35 +215,47 @@ impl State {
         (lost, Some(format!("{}: {trouble}", path.display())))
     }
 
-    /// Puts a state that cannot be used out of the way, for a person to look at.
+    /// Keeps a state that cannot be used under another name, for a person to look at. By a link where that can be, so that
+    /// there is a state, good or bad, at any moment: its absence would mean a guest that was never configured.
     ///
     /// # Errors
-    /// It cannot be renamed.
-    pub fn set_aside(root: &Root, directory: &Path) -> sys::Result<()> {
-        root.rename(&directory.join(FILE), &directory.join(DAMAGED))
+    /// It cannot be kept.
+    pub fn set_aside(places: &mut Places<'_>, directory: &Path) -> sys::Result<()> {
+        let (place, aside) = (places.place(directory.join(FILE))?, places.place(directory.join(DAMAGED))?);
+        aside.remove()?;
+        place.link(OsStr::new(DAMAGED)).or_else(|_| place.rename_over(&aside))
     }
 
-    /// Writes the state beside the old one, to be committed with the files that it tells of.
+    /// Writes the state beside the old one, to be put in place with the files that it tells of.
     ///
     /// # Errors
     /// It cannot be written; the old one is still there.
     pub fn stage(&self, places: &mut Places<'_>, directory: &Path, pass: &str) -> sys::Result<Staged> {
-        let text = serde_json::to_vec(self).expect("plain data");
-        places.place(directory.join(FILE))?.stage(pass, &text, 0o600, None, None)
+        Self::place(places, directory)?.stage(pass, &self.to_bytes(), 0o600, None, None)
     }
 
-    /// Replaces the state on disk, durably.
+    /// The state as it is on disk.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("plain data")
+    }
+
+    /// Where the state is.
+    ///
+    /// # Errors
+    /// Its directory is not there.
+    pub fn place(places: &mut Places<'_>, directory: &Path) -> sys::Result<Place> {
+        places.place(directory.join(FILE))
+    }
+
+    /// Replaces the state on disk, durably. The caller has the lock.
     ///
     /// # Errors
     /// It cannot be written; the old one is still there.
-    pub fn save(&self, root: &Root, directory: &Path) -> sys::Result<()> {
-        root.make_dir(directory, 0o700)?;
-        let staged = self.stage(&mut Places::new(root), directory, &process::random_id())?;
+    pub fn save(&self, places: &mut Places<'_>, directory: &Path) -> sys::Result<()> {
+        let staged = self.stage(places, directory, &process::random_id())?;
         staged.flush()?;
-        let committed = staged.commit()?;
-        committed.flush()?;
-        committed.finish();
-        Ok(())
+        staged.replace()?;
+        Self::place(places, directory)?.flush_directory()
     }
 
     /// Takes the lock that keeps two passes apart; it is held until the value is dropped.
@@ -107,3 +267,16 @@ impl State {
         root.lock(directory.join(LOCK))
     }
 }
+
+/// A digest of parts, each with its length, and of a salt before them.
+pub fn salted(salt: &str, parts: &[&[u8]]) -> String {
+    let mut hasher = Sha256::new();
+    for part in std::iter::once(&salt.as_bytes()).chain(parts) {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,25 +1,32 @@
 //! Looks at what is where the files should go, so that a plan can be made of it.
 //!
-//! Decides who owns a file whose template does not say so, and that two templates do not write one file by different
-//! paths. Changes nothing; what follows from the comparison is decided by `plan`.
+//! Decides who owns a file whose template does not say so, that two templates do not write one file by different paths,
+//! and where leftovers are looked for: in every directory that a template names, or named when the state was written.
+//! Changes nothing; what follows from the comparison is decided by `plan`.
 
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::ffi::OsString;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use super::{Exit, Fault, Result};
 use crate::apply::{self, TARGET_LIMIT};
-use crate::plan::{Ids, Plan};
+use crate::plan::{Gone, Ids, Past, Plan};
 use crate::report::Part;
 use crate::sys::accounts::Accounts;
-use crate::sys::place::Places;
-use crate::sys::{Root, process};
-use crate::template::Rendered;
+use crate::sys::place::{Current, Place, Places};
+use crate::sys::{self, Root, process};
+use crate::template::{Output, Rendered};
+
+/// What tells a file from any other, by whatever path it is reached.
+type Identity = (u64, u64, OsString);
 
 /// Reads what is where the files should go. Under a root that stands for another machine nobody's number is known, so
 /// owners are shown and not compared.
-pub(super) fn compare(root: &Root, state: &Path, rendered: Vec<Rendered>) -> Result<Plan> {
+pub(super) fn compare(root: &Root, directory: &Path, past: Past<'_>, output: Output) -> Result<Plan> {
+    let Output { files: rendered, absent } = output;
     let fail = |error: &(dyn std::error::Error + 'static)| {
         Fault::new(Part::Apply, "ApplyFailed", Exit::Failed, error)
     };
@@ -30,7 +37,7 @@ pub(super) fn compare(root: &Root, state: &Path, rendered: Vec<Rendered>) -> Res
     let mut files = Vec::new();
     let mut places = Places::new(root);
     let mut taken = BTreeMap::new();
-    let (mut leftovers, mut looked_at) = (Vec::new(), BTreeSet::new());
+    let mut leftovers = Leftovers::default();
     for file in rendered {
         let ids = match &accounts {
             None => Ids::default(),
@@ -42,17 +49,84 @@ pub(super) fn compare(root: &Root, state: &Path, rendered: Vec<Rendered>) -> Res
             return Err(fail(&SameFile { template: file.template.clone(), other }));
         }
         let current = place.current(TARGET_LIMIT).map_err(target)?;
-        if looked_at.insert(place.directory().to_path_buf()) {
-            leftovers.extend(place.leftovers().map_err(target)?);
-        }
+        leftovers.beside(&place).map_err(target)?;
         files.push((file, ids, current));
     }
-    // Where nothing was ever applied there is no state directory, and nothing in it.
-    if root.exists(state) {
-        let own = places.place(state.join("state")).and_then(|place| place.leftovers());
-        leftovers.extend(own.map_err(|error| Fault::outside(&error))?);
+    let keep = absent.iter().map(|absent| (absent.path.as_path(), absent.keep)).collect();
+    let gone = gone(past, &files, &taken, &keep, &mut places);
+    Ok(Plan::new(past, files, gone, leftovers.of(root, directory, past, &mut places)?))
+}
+
+/// What is left over in the directories that are remembered: for a guest without an environment.
+pub(super) fn leftovers(root: &Root, directory: &Path, past: Past<'_>) -> Result<Vec<PathBuf>> {
+    Leftovers::default().of(root, directory, past, &mut Places::new(root))
+}
+
+/// Files that are remembered, and that no template makes now. That one of them cannot be looked at is no reason to leave
+/// the others unconfigured.
+fn gone(
+    past: Past<'_>,
+    files: &[(Rendered, Ids, Option<Current>)],
+    taken: &BTreeMap<Identity, String>,
+    keep: &BTreeMap<&Path, bool>,
+    places: &mut Places<'_>,
+) -> Vec<Gone> {
+    let made: BTreeSet<&Path> = files.iter().map(|(file, ..)| file.path.as_path()).collect();
+    let mut gone = Vec::new();
+    for path in past.state.files.keys().filter(|path| !made.contains(path.as_path())) {
+        let (path, keep) = (path.clone(), keep.get(path.as_path()).copied());
+        let looked =
+            places.place(&path).and_then(|place| Ok((place.identity()?, place.current(TARGET_LIMIT)?)));
+        match looked {
+            // A template makes it by another path, or somebody has removed it.
+            Ok((identity, _)) if taken.contains_key(&identity) => {}
+            Ok((_, None)) => {}
+            Ok((_, Some(current))) => gone.push(Gone { path, keep, current: Some(current) }),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            Err(_) => gone.push(Gone { path, keep, current: None }),
+        }
     }
-    Ok(Plan::new(files, leftovers))
+    gone
+}
+
+/// What interrupted passes left behind, each directory looked at once.
+#[derive(Default)]
+struct Leftovers {
+    looked_at: BTreeSet<PathBuf>,
+    found: Vec<PathBuf>,
+}
+
+impl Leftovers {
+    fn beside(&mut self, place: &Place) -> sys::Result<()> {
+        if self.looked_at.insert(place.directory().to_path_buf()) {
+            self.found.extend(place.leftovers()?);
+        }
+        Ok(())
+    }
+
+    /// Those, and what is in the directories that are remembered, and in the agent's own.
+    fn of(
+        mut self,
+        root: &Root,
+        directory: &Path,
+        past: Past<'_>,
+        places: &mut Places<'_>,
+    ) -> Result<Vec<PathBuf>> {
+        for path in past.state.files.keys() {
+            if path.parent().is_some_and(|parent| !self.looked_at.contains(parent)) {
+                // A directory that is gone, or behind a link by now, has nothing that we could remove.
+                if let Ok(place) = places.place(path) {
+                    let _ = self.beside(&place);
+                }
+            }
+        }
+        // Where nothing was ever applied there is no state directory, and nothing in it.
+        if root.exists(directory) {
+            let own = places.place(directory.join("state")).and_then(|place| self.beside(&place));
+            own.map_err(|error| Fault::outside(&error))?;
+        }
+        Ok(self.found)
+    }
 }
 
 /// Two templates write one file, by different paths.

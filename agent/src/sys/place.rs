@@ -1,15 +1,14 @@
-//! Where a file goes: the directory, held open, and the name in it. All writing happens here.
+//! Where a file goes: the directory, held open, and the name in it. All writing happens through places.
 //!
-//! Decides how a file changes; the way to its directory is decided in [`super::walk`]. A *staged* twin is written beside
-//! the target, under a name that conf.d-style readers pass over, complete with mode and owner, flushed, then exchanged
-//! with it by `renameat2(2)`, after which the staged name holds the old file until the change is finished or undone. A
-//! reader sees the old file or the new one, never a part.
+//! Decides how a file is looked at, moved and removed; the way to its directory is decided in [`super::walk`], how a new
+//! version comes to lie beside it in [`super::stage`]. A file changes by an exchange with its staged twin
+//! (`renameat2(2)`), after which the staged name holds the old file: a reader sees the old file or the new one, never a
+//! part. In which order files change, and when the old ones go, is decided in `apply`.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -17,19 +16,16 @@ use std::rc::Rc;
 use nix::NixPath;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::libc::{SYNC_FILE_RANGE_WRITE, SYS_renameat2, sync_file_range, syscall};
-use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, unlinkat};
+use nix::libc::{SYS_renameat2, syscall};
+use nix::sys::stat::{Mode, SFlag, fstat, fstatat, mkdirat};
+use nix::unistd::{LinkatFlags, UnlinkatFlags, fsync, linkat, unlinkat};
 
 use super::root::{names_in, read_limited, split};
-use super::{Error, Result, Root};
-
-/// What staged twins and backups are called: `.#ovf-agent.<pass>.<name>`. The `.#` is what cron.d, sudoers.d and
-/// the run-parts family ignore (an editor's lock file), the rest is how a later pass knows its own.
-pub const STAGED_PREFIX: &str = ".#ovf-agent.";
+pub use super::stage::{STAGED_PREFIX, Staged};
+use super::{Error, Result, Root, fault};
 
 /// A directory, held open, and the name of a file in it, which may or may not exist.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Place {
     dir: Rc<OwnedFd>,
     name: OsString,
@@ -55,22 +51,6 @@ impl std::fmt::Debug for Current {
         write!(f, "Current({} bytes, {:04o} {}:{})", self.content.len(), self.mode, self.uid, self.gid)
     }
 }
-
-/// A complete new file beside its target. Dropped, it is gone again.
-#[derive(Debug)]
-pub struct Staged {
-    place: Place,
-    staged: OsString,
-    /// Device and inode of what was written.
-    identity: (u64, u64),
-    replaces: bool,
-    armed: bool,
-}
-
-/// A new file in place, the old one still at hand.
-#[derive(Debug)]
-#[must_use = "a committed change is finished or undone"]
-pub struct Committed(Staged);
 
 /// A lock, held for as long as this lives.
 #[derive(Debug)]
@@ -131,22 +111,17 @@ impl Root {
         for dir in above.into_iter().rev() {
             let bits = Mode::from_bits_truncate(if dir == path { mode } else { 0o755 });
             let place = self.place(dir)?;
+            if self.resolve(dir, OFlag::O_PATH).is_ok() {
+                continue;
+            }
+            fault::step();
             match mkdirat(place.dir.as_fd(), place.name.as_os_str(), bits) {
-                Ok(()) | Err(Errno::EEXIST) => {}
+                Ok(()) => place.flush_directory()?,
+                Err(Errno::EEXIST) => {}
                 Err(errno) => return Err(Error::new("make the directory", dir, errno)),
             }
         }
         Ok(())
-    }
-
-    /// Renames a file within its directory, over one that may be there.
-    ///
-    /// # Errors
-    /// It cannot be renamed.
-    pub fn rename(&self, from: &Path, to: &Path) -> Result<()> {
-        let (from, to) = (self.place(from)?, self.place(to)?);
-        renameat2(&from.dir, &from.name, &to.dir, &to.name, 0)
-            .map_err(|errno| Error::new("rename", &from.path, errno))
     }
 
     /// Takes a lock file, made where it is not there (flock(2)).
@@ -156,6 +131,7 @@ impl Root {
     pub fn lock(&self, path: impl AsRef<Path>) -> Result<Lock> {
         let place = self.place(path)?;
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        fault::step();
         let fd = openat(place.dir.as_fd(), place.name.as_os_str(), flags, Mode::from_bits_truncate(0o600))
             .map_err(|errno| Error::new("open the lock", &place.path, errno))?;
         let file = File::from(fd);
@@ -165,6 +141,25 @@ impl Root {
 }
 
 impl Place {
+    /// The whole path, as it was given.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The name in the directory.
+    pub fn name(&self) -> &OsStr {
+        &self.name
+    }
+
+    pub(super) fn dir(&self) -> &OwnedFd {
+        &self.dir
+    }
+
+    /// The place with another name in the same directory.
+    pub fn beside(&self, name: &OsStr) -> Self {
+        Self { dir: Rc::clone(&self.dir), name: name.to_owned(), path: self.path.with_file_name(name) }
+    }
+
     /// The file that is there now, or `None`.
     ///
     /// # Errors
@@ -180,6 +175,8 @@ impl Place {
                     "it is a symbolic link, not a regular file; name the file itself",
                 )));
             }
+            // A socket.
+            Err(Errno::ENXIO) => return Err(fail(io::Error::other("it is not a regular file"))),
             Err(errno) => return Err(fail(errno.into())),
         };
         let stat = fstat(fd.as_fd()).map_err(|errno| fail(errno.into()))?;
@@ -227,144 +224,71 @@ impl Place {
     /// # Errors
     /// It cannot be removed.
     pub fn remove(&self) -> Result<()> {
+        fault::step();
         match unlinkat(self.dir.as_fd(), self.name.as_os_str(), UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(errno) => Err(Error::new("remove", &self.path, errno)),
         }
     }
 
-    /// Writes the new file beside its target, complete but not yet flushed; `pass` tells passes apart. Owner and group
-    /// stay those of the process where they are `None`. The target is not touched.
+    /// Exchanges this file with another of the same directory; both must be there.
     ///
     /// # Errors
-    /// The directory is read-only, the disk full, the owner not to be set: whatever it is, nothing is left behind.
-    pub fn stage(
-        self,
-        pass: &str,
-        content: &[u8],
-        mode: u32,
-        owner: Option<u32>,
-        group: Option<u32>,
-    ) -> Result<Staged> {
-        let staged = staged_name(pass, &self.name);
-        let replaces = fstatat(self.dir.as_fd(), self.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok();
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = openat(self.dir.as_fd(), staged.as_os_str(), flags, Mode::from_bits_truncate(0o600))
-            .map_err(|errno| Error::new("create a file beside", &self.path, errno))?;
-        // From here on dropping it removes the file.
-        let mut this = Staged { place: self, staged, identity: (0, 0), replaces, armed: true };
-        let path = this.place.path.clone();
-        let fail = |action, source: io::Error| Error::new(action, &path, source);
-        let mut file = File::from(fd);
-        this.identity = identity(&file).map_err(|errno| fail("create a file beside", errno.into()))?;
-        file.write_all(content).map_err(|source| fail("write a new version of", source))?;
-        if owner.is_some() || group.is_some() {
-            fchown(file.as_fd(), owner.map(Uid::from_raw), group.map(Gid::from_raw))
-                .map_err(|errno| fail("set the owner of", errno.into()))?;
-        }
-        // After the owner: chown(2) clears set-user-ID bits.
-        fchmod(file.as_fd(), Mode::from_bits_truncate(mode))
-            .map_err(|errno| fail("set the mode of", errno.into()))?;
-        start_writeback(&file);
-        Ok(this)
+    /// They cannot be exchanged, and are as they were.
+    pub fn exchange(&self, target: &Self) -> Result<()> {
+        self.rename(target, RENAME_EXCHANGE, "replace")
     }
-}
 
-impl Staged {
-    /// Makes the new file durable, under its staged name.
+    /// Gives this file another name of the same directory, at which nothing may be.
     ///
     /// # Errors
-    /// The disk fails, or is full after all.
-    pub fn flush(&self) -> Result<()> {
-        // Reopened, because a thousand files held open are more than a process may have. Whoever owns the directory may
-        // have put something else there, a FIFO for example, on which an open would wait.
-        let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        openat(self.place.dir.as_fd(), self.staged.as_os_str(), flags, Mode::empty())
-            .and_then(|fd| if identity(&fd)? == self.identity { fsync(fd) } else { Err(Errno::ESTALE) })
-            .map_err(|errno| Error::new("write a new version of", &self.place.path, errno))
+    /// Something is there, or it cannot be renamed.
+    pub fn rename_to(&self, target: &Self) -> Result<()> {
+        self.rename(target, RENAME_NOREPLACE, "rename a file to")
     }
 
-    /// Puts the new file in the target's place. The old one now has the staged name.
+    /// Gives this file another name of the same directory; what was there is gone.
     ///
     /// # Errors
-    /// It cannot be renamed; the target is as it was and the staged file gone.
-    pub fn commit(self) -> Result<Committed> {
-        let flags = if self.replaces { RENAME_EXCHANGE } else { RENAME_NOREPLACE };
-        self.rename(&self.staged, &self.place.name, flags)
-            .map_err(|errno| Error::new("replace", &self.place.path, errno))?;
-        Ok(Committed(self))
+    /// It cannot be renamed.
+    pub fn rename_over(&self, target: &Self) -> Result<()> {
+        self.rename(target, 0, "replace")
     }
 
-    fn rename(&self, from: &OsStr, to: &OsStr, flags: u32) -> nix::Result<()> {
-        renameat2(&self.place.dir, from, &self.place.dir, to, flags)
-    }
-}
-
-impl Drop for Staged {
-    fn drop(&mut self) {
-        if self.armed {
-            // Nothing can be done about a failure here; the next pass sweeps what is left.
-            let _ = unlinkat(self.place.dir.as_fd(), self.staged.as_os_str(), UnlinkatFlags::NoRemoveDir);
-        }
-    }
-}
-
-impl Committed {
-    /// The directory that the file is in, as its path names it.
-    pub fn directory(&self) -> &Path {
-        self.0.place.directory()
+    fn rename(&self, target: &Self, flags: u32, action: &'static str) -> Result<()> {
+        fault::step();
+        renameat2(&self.dir, &self.name, &target.dir, &target.name, flags)
+            .map_err(|errno| Error::new(action, &target.path, errno))
     }
 
-    /// Makes the rename durable, and those of all files in the same directory.
+    /// Gives the file a second name in its directory, at which nothing may be.
+    ///
+    /// # Errors
+    /// Something is there, or the file system has no such links.
+    pub fn link(&self, name: &OsStr) -> Result<()> {
+        fault::step();
+        linkat(&*self.dir, self.name.as_os_str(), &*self.dir, name, LinkatFlags::empty())
+            .map_err(|errno| Error::new("give a second name to", &self.path, errno))
+    }
+
+    /// Makes all that happened to names in this file's directory durable.
     ///
     /// # Errors
     /// The directory cannot be flushed.
-    pub fn flush(&self) -> Result<()> {
-        fsync(self.0.place.dir.as_fd())
-            .map_err(|errno| Error::new("flush the directory of", &self.0.place.path, errno))
+    pub fn flush_directory(&self) -> Result<()> {
+        flush(&*self.dir).map_err(|errno| Error::new("flush the directory of", &self.path, errno))
     }
+}
 
-    /// Takes the change back: the old file returns, or none is there if there was none.
-    ///
-    /// # Errors
-    /// It cannot be renamed back; the old file is kept under the staged name.
-    pub fn undo(mut self) -> Result<()> {
-        let staged = &mut self.0;
-        let flags = if staged.replaces { RENAME_EXCHANGE } else { RENAME_NOREPLACE };
-        if let Err(errno) = staged.rename(&staged.place.name, &staged.staged, flags) {
-            staged.armed = false;
-            return Err(Error::new("restore", &staged.place.path, errno));
-        }
-        Ok(())
-    }
-
-    /// Accepts the change: the old file is removed when this value is dropped.
-    pub fn finish(mut self) {
-        if !self.0.replaces {
-            // Renamed, not exchanged: the staged name is already gone.
-            self.0.armed = false;
-        }
-    }
+/// fsync(2), as a step.
+pub(super) fn flush(fd: impl AsFd) -> nix::Result<()> {
+    fault::step();
+    if fault::no_flush() { Ok(()) } else { fsync(fd) }
 }
 
 /// Device and inode.
-fn identity(fd: impl AsFd) -> nix::Result<(u64, u64)> {
+pub(super) fn identity(fd: impl AsFd) -> nix::Result<(u64, u64)> {
     fstat(fd).map(|stat| (stat.st_dev, stat.st_ino))
-}
-
-/// The staged name of a file: its own where that fits into the 255 bytes of a name, else its beginning and a number that
-/// tells it from others that begin so.
-fn staged_name(pass: &str, name: &OsStr) -> OsString {
-    let mut staged = OsString::from(format!("{STAGED_PREFIX}{pass}."));
-    if staged.len() + name.len() <= 255 {
-        staged.push(name);
-        return staged;
-    }
-    let mut hasher = DefaultHasher::new();
-    name.hash(&mut hasher);
-    let beginning: String = name.to_string_lossy().chars().take(40).collect();
-    staged.push(format!("{beginning}.{:016x}", hasher.finish()));
-    staged
 }
 
 // linux/fs.h
@@ -383,13 +307,6 @@ fn renameat2(from: &OwnedFd, old: &OsStr, to: &OwnedFd, new: &OsStr, flags: u32)
     Errno::result(result).map(drop)
 }
 
-/// Has the kernel begin to write a file to disk. Only advice: it makes the flushes of many files share one commit of the
-/// file system's journal, where each would have cost one (sync_file_range(2), and dpkg does the same).
-fn start_writeback(file: &File) {
-    // SAFETY: the descriptor is open; the call takes numbers alone. Its failure changes nothing but speed.
-    unsafe { sync_file_range(file.as_raw_fd(), 0, 0, SYNC_FILE_RANGE_WRITE) };
-}
-
 /// The same directory through a descriptor of its own that can be read, listed and flushed.
 pub(super) fn reopen(dir: &OwnedFd) -> io::Result<OwnedFd> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
@@ -397,159 +314,4 @@ pub(super) fn reopen(dir: &OwnedFd) -> io::Result<OwnedFd> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Root, STAGED_PREFIX};
-    use std::fs;
-    use std::os::unix::fs::{PermissionsExt, symlink};
-    use std::path::Path;
-
-    fn scratch() -> (tempfile::TempDir, Root) {
-        let dir = tempfile::tempdir().expect("a scratch directory");
-        for name in ["etc/db", "victim", "home/.ssh"] {
-            fs::create_dir_all(dir.path().join(name)).expect("mkdir");
-        }
-        let root = Root::open(dir.path()).expect("a directory");
-        (dir, root)
-    }
-
-    fn names(path: &Path) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(path)
-            .expect("a directory")
-            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
-            .collect();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn a_link_is_followed_only_where_nobody_else_could_have_put_it() {
-        let (dir, root) = scratch();
-        let at = |name: &str| dir.path().join(name);
-        symlink("/victim", at("etc/ours")).expect("symlink");
-        symlink("/victim", at("home/theirs")).expect("symlink");
-        symlink("../../home/theirs", at("etc/db/chain")).expect("symlink");
-        symlink("loop", at("etc/loop")).expect("symlink");
-        symlink("../../../../etc/db", at("etc/up")).expect("symlink");
-        fs::set_permissions(at("home"), fs::Permissions::from_mode(0o777)).expect("chmod");
-        for (path, allowed) in [
-            ("/etc/db/f", true),
-            ("/etc/ours/f", true),
-            ("/etc/up/f", true),
-            ("/home/theirs/f", false),
-            ("/etc/db/chain/f", false),
-            ("/etc/loop/f", false),
-            // A real directory of another user's is no way elsewhere.
-            ("/home/.ssh/f", true),
-        ] {
-            let outcome = root.place(path).and_then(|place| place.stage("1", b"x", 0o600, None, None));
-            assert_eq!(outcome.is_ok(), allowed, "{path}: {outcome:?}");
-        }
-        fs::set_permissions(at("home"), fs::Permissions::from_mode(0o1777)).expect("chmod");
-        assert!(
-            root.place("/home/theirs/f").is_ok(),
-            "in a sticky directory nobody can replace what is ours"
-        );
-        for path in ["etc/db/f", "/etc/../f", "/"] {
-            assert!(root.place(path).is_err(), "{path}");
-        }
-    }
-
-    #[test]
-    fn a_staged_file_is_complete_and_goes_when_it_is_dropped() {
-        let (dir, root) = scratch();
-        let db = dir.path().join("etc/db");
-        let staged =
-            root.place("/etc/db/f").and_then(|p| p.stage("7", b"new", 0o640, None, None)).expect("staged");
-        let name = format!("{STAGED_PREFIX}7.f");
-        assert_eq!(names(&db), [name.as_str()]);
-        let meta = fs::metadata(db.join(&name)).expect("there");
-        assert_eq!((meta.permissions().mode() & 0o7777, meta.len()), (0o640, 3));
-        assert_eq!(root.place("/etc/db/f").and_then(|p| p.leftovers()).expect("listed").len(), 1);
-        drop(staged);
-        assert!(names(&db).is_empty());
-    }
-
-    #[test]
-    fn what_somebody_put_in_the_staged_files_place_is_not_waited_for() {
-        let (dir, root) = scratch();
-        let staged =
-            root.place("/etc/db/f").and_then(|p| p.stage("7", b"new", 0o640, None, None)).expect("staged");
-        staged.flush().expect("flushed");
-        let path = dir.path().join(format!("etc/db/{STAGED_PREFIX}7.f"));
-        fs::rename(&path, dir.path().join("etc/db/ours")).expect("renamed");
-        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
-        staged.flush().expect_err("a FIFO without a reader");
-        fs::remove_file(&path).expect("removed");
-        fs::write(&path, "theirs").expect("write");
-        staged.flush().expect_err("another file");
-    }
-
-    #[test]
-    fn a_change_is_undone_or_finished() {
-        for (old, undo) in [(Some("old"), true), (Some("old"), false), (None, true), (None, false)] {
-            let (dir, root) = scratch();
-            let file = dir.path().join("etc/db/f");
-            if let Some(old) = old {
-                fs::write(&file, old).expect("write");
-            }
-            let place = root.place("/etc/db/f").expect("a place");
-            let committed = place
-                .stage("1", b"new", 0o644, None, None)
-                .and_then(super::Staged::commit)
-                .expect("committed");
-            committed.flush().expect("flushed");
-            assert_eq!(fs::read(&file).expect("there"), b"new");
-            if undo {
-                committed.undo().expect("undone");
-            } else {
-                committed.finish();
-            }
-            let want = if undo { old } else { Some("new") };
-            assert_eq!(fs::read_to_string(&file).ok().as_deref(), want, "{old:?}, undo {undo}");
-            assert_eq!(
-                names(&dir.path().join("etc/db")).len(),
-                usize::from(want.is_some()),
-                "nothing is left over"
-            );
-        }
-    }
-
-    #[test]
-    fn a_file_that_appears_meanwhile_is_not_overwritten() {
-        let (dir, root) = scratch();
-        let file = dir.path().join("etc/db/f");
-        let staged =
-            root.place("/etc/db/f").and_then(|p| p.stage("1", b"new", 0o644, None, None)).expect("staged");
-        fs::write(&file, "theirs").expect("write");
-        staged.commit().expect_err("not there when the plan was made");
-        assert_eq!(fs::read(&file).expect("there"), b"theirs");
-        assert_eq!(names(&dir.path().join("etc/db")), ["f"]);
-    }
-
-    #[test]
-    fn only_a_regular_file_is_a_target() {
-        let (dir, root) = scratch();
-        symlink("/etc/passwd", dir.path().join("etc/db/link")).expect("symlink");
-        fs::create_dir(dir.path().join("etc/db/dir")).expect("mkdir");
-        fs::write(dir.path().join("etc/db/big"), "12345").expect("write");
-        let current = |name: &str| root.place(format!("/etc/db/{name}")).and_then(|place| place.current(4));
-        assert!(current("none").expect("absent is no error").is_none());
-        for name in ["link", "dir", "big"] {
-            current(name).expect_err(name);
-        }
-    }
-
-    #[test]
-    fn directories_are_made_and_locks_exclude() {
-        let (dir, root) = scratch();
-        root.make_dir("/var/lib/a", 0o700).expect("made");
-        root.make_dir("/var/lib/a", 0o755).expect("there already");
-        let mode = fs::metadata(dir.path().join("var/lib/a")).expect("there").permissions().mode() & 0o777;
-        assert_eq!(mode, 0o700, "and as it was");
-        let held = root.lock("/var/lib/a/lock").expect("free");
-        let error = root.lock("/var/lib/a/lock").expect_err("held");
-        assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
-        drop(held);
-        root.lock("/var/lib/a/lock").expect("free again");
-    }
-}
+mod tests;

@@ -98,7 +98,7 @@ impl Boot {
         root.make_dir(DIRECTORY, 0o755)?;
         let place = Places::new(root).place(Path::new(FILE))?;
         // Nothing is flushed: /run is gone after a power cut anyway.
-        place.stage(&process::random_id(), &text, 0o644, None, None)?.commit()?.finish();
+        place.stage(&process::random_id(), &text, 0o644, None, None)?.replace()?;
         self.changed = false;
         Ok(())
     }
