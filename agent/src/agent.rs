@@ -212,7 +212,8 @@ impl Machine {
                 // A state that cannot be read is the state of a guest that was configured.
                 Absent::Keep if state.generation > 0 || memory.damaged => {
                     info!(stage = "transport", "no OVF environment; the files stay as they are");
-                    let leftovers = compare::leftovers(&self.root, &config.state, past)?;
+                    let paths = config.templates.paths().map(|(_, path)| path);
+                    let leftovers = compare::leftovers(&self.root, &config.state, past, paths)?;
                     let plan = Plan { kept: true, interrupted, ..Plan::sweeping(leftovers) };
                     return Ok(Prepared { plan, made: Generated::default(), next: state.clone(), memory });
                 }

@@ -57,9 +57,19 @@ pub(super) fn compare(root: &Root, directory: &Path, past: Past<'_>, output: Out
     Ok(Plan::new(past, files, gone, leftovers.of(root, directory, past, &mut places)?))
 }
 
-/// What is left over in the directories that are remembered: for a guest without an environment.
-pub(super) fn leftovers(root: &Root, directory: &Path, past: Past<'_>) -> Result<Vec<PathBuf>> {
-    Leftovers::default().of(root, directory, past, &mut Places::new(root))
+/// What is left over beside these paths and in the directories that are remembered: for a guest without an environment.
+pub(super) fn leftovers<'a>(
+    root: &Root,
+    directory: &Path,
+    past: Past<'_>,
+    paths: impl Iterator<Item = &'a Path>,
+) -> Result<Vec<PathBuf>> {
+    let mut places = Places::new(root);
+    let mut leftovers = Leftovers::default();
+    for path in paths {
+        leftovers.perhaps_beside(&mut places, path);
+    }
+    leftovers.of(root, directory, past, &mut places)
 }
 
 /// Files that are remembered, and that no template makes now. That one of them cannot be looked at is no reason to leave
@@ -104,6 +114,15 @@ impl Leftovers {
         Ok(())
     }
 
+    /// A directory that is gone, or behind a link by now, has nothing that we could remove.
+    fn perhaps_beside(&mut self, places: &mut Places<'_>, path: &Path) {
+        if path.parent().is_some_and(|parent| !self.looked_at.contains(parent))
+            && let Ok(place) = places.place(path)
+        {
+            let _ = self.beside(&place);
+        }
+    }
+
     /// Those, and what is in the directories that are remembered, and in the agent's own.
     fn of(
         mut self,
@@ -113,12 +132,7 @@ impl Leftovers {
         places: &mut Places<'_>,
     ) -> Result<Vec<PathBuf>> {
         for path in past.state.files.keys() {
-            if path.parent().is_some_and(|parent| !self.looked_at.contains(parent)) {
-                // A directory that is gone, or behind a link by now, has nothing that we could remove.
-                if let Ok(place) = places.place(path) {
-                    let _ = self.beside(&place);
-                }
-            }
+            self.perhaps_beside(places, path);
         }
         // Where nothing was ever applied there is no state directory, and nothing in it.
         if root.exists(directory) {
