@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a test runner talks to the terminal")]
 
 mod appliance;
+mod apply;
 mod boot;
 mod cases;
 mod debian;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         detect::TRIALS,
         life::TRIALS,
         debian::TRIALS,
+        apply::TRIALS,
         platform::TRIALS,
         transport::TRIALS,
         boot::TRIALS,
