@@ -257,6 +257,7 @@ fn for_each_step(work: impl Fn(u64) -> bool + Sync) -> u64 {
 
 /// Tries what is left after each kill of a pass, and after each kill of the start that follows.
 #[test]
+#[expect(clippy::print_stdout, reason = "how much was tried, for whoever asks with --nocapture")]
 fn a_pass_that_is_killed_at_any_step_leaves_all_old_or_all_new() {
     let bench = Bench::new();
     let base = bench.machine("base");

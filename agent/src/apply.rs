@@ -204,9 +204,10 @@ fn stage(places: &mut Places<'_>, plan: &Plan, state: &State, directory: &Path) 
     let file = state.stage(places, directory, &pass).map_err(untouched)?;
     let entry = Entry::staged(&pass, &file, &state.to_bytes(), old.as_ref());
     staged.push(file);
-    staged.iter().try_for_each(Staged::flush).map_err(untouched)?;
     let journal = Journal::new(&pass, entries, entry);
-    journal.write(places, directory).map_err(untouched)?;
+    let written = journal.stage(places, directory).map_err(untouched)?;
+    staged.iter().chain([&written]).try_for_each(Staged::flush).map_err(untouched)?;
+    Journal::begin(places, directory, written).map_err(untouched)?;
     staged.into_iter().for_each(Staged::leave);
     Ok(journal)
 }
@@ -214,7 +215,10 @@ fn stage(places: &mut Places<'_>, plan: &Plan, state: &State, directory: &Path) 
 fn stage_file(places: &mut Places<'_>, change: &Change, pass: &str) -> sys::Result<Staged> {
     let Change { rendered, ids, .. } = change;
     let place = places.place(&rendered.path)?;
-    place.stage(pass, rendered.content.as_bytes(), rendered.mode, ids.owner, ids.group)
+    let label = places.label(&place);
+    let staged = place.stage(pass, rendered.content.as_bytes(), rendered.mode, ids.owner, ids.group)?;
+    label.map_or(Ok(()), |label| staged.set_label(&label))?;
+    Ok(staged)
 }
 
 /// The renames: the files, and when these are durable the state.

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use super::TARGET_LIMIT;
 use crate::state::salted;
+use crate::sys;
 use crate::sys::place::{Current, Place, Places, Staged};
-use crate::sys::{self, process};
 
 const FILE: &str = "journal.json";
 const DAMAGED: &str = "journal.json.damaged";
@@ -187,14 +187,16 @@ impl Journal {
         aside.flush_directory()
     }
 
-    /// Writes it, durably. From here on the pass can be taken back or finished by whoever comes next.
-    pub(super) fn write(&self, places: &mut Places<'_>, directory: &Path) -> sys::Result<()> {
+    /// Writes it beside its place, to be flushed with the files that it tells of.
+    pub(super) fn stage(&self, places: &mut Places<'_>, directory: &Path) -> sys::Result<Staged> {
         let text = serde_json::to_vec(self).expect("plain data");
-        let place = Self::place(places, directory)?;
-        let staged = place.clone().stage(&process::random_id(), &text, 0o600, None, None)?;
-        staged.flush()?;
+        Self::place(places, directory)?.stage(&self.pass, &text, 0o600, None, None)
+    }
+
+    /// Puts it in place, durably. From here on the pass can be taken back or finished by whoever comes next.
+    pub(super) fn begin(places: &mut Places<'_>, directory: &Path, staged: Staged) -> sys::Result<()> {
         staged.replace()?;
-        place.flush_directory()
+        Self::place(places, directory)?.flush_directory()
     }
 
     /// Makes the renames of the files durable, each directory once.
@@ -230,16 +232,15 @@ impl Journal {
         places.place(&self.state.target)?.flush_directory()
     }
 
-    /// Removes what lies beside the files, and then the journal itself.
+    /// Removes what lies beside the files, and then the journal itself. Not flushed: a journal that a power cut brings back
+    /// is found to be done with once more.
     pub(super) fn finish(&self, places: &mut Places<'_>, directory: &Path) -> sys::Result<()> {
         for entry in self.entries.iter().chain([&self.state]) {
             if let Ok((_, staged)) = entry.places(places) {
                 staged.remove()?;
             }
         }
-        let place = Self::place(places, directory)?;
-        place.remove()?;
-        place.flush_directory()
+        Self::place(places, directory)?.remove()
     }
 }
 

@@ -17,6 +17,7 @@ pub mod cpuid;
 pub mod device;
 mod fault;
 mod fork;
+mod label;
 pub mod mount;
 pub mod net;
 pub mod place;

@@ -22,7 +22,7 @@ use nix::unistd::{LinkatFlags, UnlinkatFlags, fsync, linkat, unlinkat};
 
 use super::root::{names_in, read_limited, split};
 pub use super::stage::{STAGED_PREFIX, Staged};
-use super::{Error, Result, Root, fault};
+use super::{Error, Result, Root, fault, label};
 
 /// A directory, held open, and the name of a file in it, which may or may not exist.
 #[derive(Debug, Clone)]
@@ -63,12 +63,13 @@ pub struct Lock {
 pub struct Places<'a> {
     root: &'a Root,
     open: BTreeMap<PathBuf, Rc<OwnedFd>>,
+    labelled: Option<bool>,
 }
 
 impl<'a> Places<'a> {
     /// No place yet.
     pub fn new(root: &'a Root) -> Self {
-        Self { root, open: BTreeMap::new() }
+        Self { root, open: BTreeMap::new(), labelled: None }
     }
 
     /// The place of `path`.
@@ -90,6 +91,18 @@ impl<'a> Places<'a> {
         };
         Ok(Place { dir, name, path: path.to_path_buf() })
     }
+
+    /// The SELinux label that a new version of the file is to have; `None` where files have none, or nobody knows it.
+    pub fn label(&mut self, place: &Place) -> Option<Vec<u8>> {
+        if !*self.labelled.get_or_insert_with(|| label::are_used(self.root)) {
+            return None;
+        }
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        match openat(place.dir.as_fd(), place.name.as_os_str(), flags, Mode::empty()) {
+            Ok(file) => label::of(file),
+            Err(_) => label::by_policy(&place.path),
+        }
+    }
 }
 
 impl Root {
@@ -101,12 +114,13 @@ impl Root {
         Places::new(self).place(path)
     }
 
-    /// Makes a directory, and those above it, with mode 0755, itself with `mode`. One that exists stays as it is.
+    /// Makes a directory, and those above it, with mode 0755, itself with `mode`, durably. One that exists stays as it is.
     ///
     /// # Errors
     /// One of them cannot be made.
     pub fn make_dir(&self, path: impl AsRef<Path>, mode: u32) -> Result<()> {
         let path = path.as_ref();
+        let mut made = Vec::new();
         let above: Vec<_> = path.ancestors().take_while(|p| p.parent().is_some()).collect();
         for dir in above.into_iter().rev() {
             let bits = Mode::from_bits_truncate(if dir == path { mode } else { 0o755 });
@@ -116,12 +130,13 @@ impl Root {
             }
             fault::step();
             match mkdirat(place.dir.as_fd(), place.name.as_os_str(), bits) {
-                Ok(()) => place.flush_directory()?,
+                Ok(()) => made.push(place),
                 Err(Errno::EEXIST) => {}
                 Err(errno) => return Err(Error::new("make the directory", dir, errno)),
             }
         }
-        Ok(())
+        // Once all are there: the first flush then does the work of all.
+        made.iter().try_for_each(Place::flush_directory)
     }
 
     /// Takes a lock file, made where it is not there (flock(2)).

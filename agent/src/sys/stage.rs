@@ -9,7 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
@@ -18,7 +18,7 @@ use nix::sys::stat::{Mode, fchmod, fstat};
 use nix::unistd::{Gid, Uid, fchown};
 
 use super::place::{Place, flush, identity};
-use super::{Error, Result, fault};
+use super::{Error, Result, fault, label};
 
 /// What staged twins and backups are called: `.#ovf-agent.<pass>.<name>`.
 pub const STAGED_PREFIX: &str = ".#ovf-agent.";
@@ -104,12 +104,28 @@ impl Staged {
     /// # Errors
     /// The disk fails, or is full after all.
     pub fn flush(&self) -> Result<()> {
-        // Reopened, because a thousand files held open are more than a process may have. Whoever owns the directory may
-        // have put something else there, a FIFO for example, on which an open would wait.
-        let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        openat(self.staged.dir().as_fd(), self.staged.name(), flags, Mode::empty())
-            .and_then(|fd| if identity(&fd)? == self.identity { flush(fd) } else { Err(Errno::ESTALE) })
+        self.reopen()
+            .and_then(flush)
             .map_err(|errno| Error::new("write a new version of", self.target.path(), errno))
+    }
+
+    /// Gives the new file an SELinux label, before anybody can take it for the target.
+    ///
+    /// # Errors
+    /// The policy does not allow it.
+    pub fn set_label(&self, label: &[u8]) -> Result<()> {
+        self.reopen()
+            .map_err(io::Error::from)
+            .and_then(|file| label::set(file, label))
+            .map_err(|source| Error::new("set the SELinux label of", self.target.path(), source))
+    }
+
+    /// Reopened, because a thousand files held open are more than a process may have. Whoever owns the directory may have
+    /// put something else there, a FIFO for example, on which an open would wait.
+    fn reopen(&self) -> nix::Result<OwnedFd> {
+        let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let fd = openat(self.staged.dir().as_fd(), self.staged.name(), flags, Mode::empty())?;
+        if identity(&fd)? == self.identity { Ok(fd) } else { Err(Errno::ESTALE) }
     }
 
     /// Renames the new file over its target, of which nothing is kept.
