@@ -132,7 +132,7 @@ pub fn apply(root: &Root, plan: &Plan, memory: Memory<'_>, directory: &Path) -> 
         Ok(()) => {}
         Err(what) => return Err(take_back(&journal, &mut places, directory, what)),
     }
-    if let Err(error) = journal.finish(&mut places, directory) {
+    if let Err(error) = journal.finish(&mut places, directory, Side::New) {
         // The pass is done, as the state says; the next one sweeps what this one could not.
         warn!(stage = "apply", "{error}: {}", error.source);
     }
@@ -232,7 +232,7 @@ fn commit(journal: &Journal, places: &mut Places<'_>) -> sys::Result<()> {
 /// Undoes what was done of a journal.
 fn take_back(journal: &Journal, places: &mut Places<'_>, directory: &Path, what: sys::Error) -> Error {
     let settled = journal.settle(places, Side::Old);
-    match settled.and_then(|left| journal.finish(places, directory).map(|()| left)) {
+    match settled.and_then(|left| journal.finish(places, directory, Side::Old).map(|()| left)) {
         Ok(left) if left.is_empty() => Error::Untouched { what },
         Ok(left) => Error::Left { what, left },
         Err(back) => Error::HalfDone { what, back },

@@ -234,8 +234,10 @@ impl Journal {
 
     /// Removes what lies beside the files, and then the journal itself. Not flushed: a journal that a power cut brings back
     /// is found to be done with once more.
-    pub(super) fn finish(&self, places: &mut Places<'_>, directory: &Path) -> sys::Result<()> {
-        for entry in self.entries.iter().chain([&self.state]) {
+    pub(super) fn finish(&self, places: &mut Places<'_>, directory: &Path, side: Side) -> sys::Result<()> {
+        // A new file that stays has left its staged name.
+        let beside = |entry: &&Entry| side == Side::Old || entry.old.is_some();
+        for entry in self.entries.iter().chain([&self.state]).filter(beside) {
             if let Ok((_, staged)) = entry.places(places) {
                 staged.remove()?;
             }

@@ -57,7 +57,7 @@ pub fn recover(root: &Root, directory: &Path) -> Result<Option<Recovered>, Error
     let finished = State::load(root, directory).0.pass == journal.pass;
     let side = if finished { Side::New } else { Side::Old };
     let left = journal.settle(&mut places, side).map_err(stuck)?;
-    journal.finish(&mut places, directory).map_err(stuck)?;
+    journal.finish(&mut places, directory, side).map_err(stuck)?;
     let done = if finished { "its files are complete" } else { "the files of before are back" };
     info!(stage = "apply", "an earlier pass was interrupted: {done}");
     for Left { path, why } in &left {
