@@ -13,8 +13,8 @@ const WANTED: [&str; 8] =
     ["virtio_pci", "virtio_console", "ata_piix", "ahci", "virtio_scsi", "sr_mod", "isofs", "nls_utf8"];
 
 /// What some tests load themselves, by `load NAME` in the guest: disks of all buses, what can stand on top of one,
-/// QEMU's firmware configuration, and a network card.
-const ON_DEMAND: [&str; 11] = [
+/// QEMU's firmware configuration, a network card, and a file system with a journal.
+const ON_DEMAND: [&str; 13] = [
     "virtio_blk",
     "sd_mod",
     "nvme",
@@ -26,6 +26,8 @@ const ON_DEMAND: [&str; 11] = [
     "nbd",
     "qemu_fw_cfg",
     "virtio_net",
+    "crc32c_generic",
+    "ext4",
 ];
 
 /// The module files of a guest, in load order each.

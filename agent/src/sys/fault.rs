@@ -1,8 +1,8 @@
 //! A process that dies at a chosen step, and a disk that is not flushed: for tests of what an interrupted pass leaves.
 //!
 //! Every call that changes a file system is a *step*, and says so here before it is made. `OVF_AGENT_FAULT=kill:N` kills
-//! the process (SIGKILL, as a power cut would) before step N; `OVF_AGENT_FAULT=nosync` leaves out every flush, which is
-//! the control of the tests with power cuts: they must notice. Of all this a release has nothing
+//! the process (SIGKILL, as a power cut would) before step N; `OVF_AGENT_FAULT=nosync` leaves out every flush, and
+//! what hastens it, which is the control of the tests with power cuts: they must notice. Of all this a release has nothing
 //! (`packaging/static/verify` looks for the name): no root daemon reads an environment variable to hurt itself.
 
 /// The variable; also what tells a binary with faults from one without.

@@ -17,6 +17,7 @@ mod harness;
 mod hotplug;
 mod life;
 mod platform;
+mod power;
 mod transport;
 
 use libtest_mimic::{Arguments, Trial};
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         life::TRIALS,
         debian::TRIALS,
         apply::TRIALS,
+        power::TRIALS,
         platform::TRIALS,
         transport::TRIALS,
         boot::TRIALS,
