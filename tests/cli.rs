@@ -322,6 +322,39 @@ fn a_report_that_cannot_be_written_hides_no_failure() {
 }
 
 #[test]
+fn a_file_whose_template_is_gone_is_removed_unless_a_hand_was_at_it() {
+    for (edited, action, reason) in [
+        (false, "removed", "its template is gone"),
+        (true, "kept", "no template makes it now, but it was changed by hand"),
+    ] {
+        let machine = Machine::new("");
+        fs::create_dir_all(machine.path("root/etc")).expect("mkdir");
+        assert!(machine.run(&["apply"]).status.success());
+        let templates = machine.path("root/etc/ovf-agent/templates");
+        fs::rename(templates.join("a.tera"), templates.join("a.tera.old")).expect("renamed");
+        if edited {
+            machine.write("root/etc/a", "by hand");
+        }
+        let plan = json(&machine.run(&["plan", "--json"]));
+        let file = &plan["files"][0];
+        assert_eq!(
+            (&file["path"], &file["action"], &file["reason"]),
+            (&"/etc/a".into(), &action.into(), &reason.into())
+        );
+        let applied = json(&machine.run(&["apply", "--json"]));
+        let removed = usize::from(!edited);
+        assert_eq!(applied["changed"].as_array().map(Vec::len), Some(removed), "{applied}");
+        assert_eq!(applied["generation"], 1 + removed, "{applied}");
+        assert_eq!(machine.path("root/etc/a").exists(), edited);
+        let again = json(&machine.run(&["apply", "--json"]));
+        assert_eq!(
+            (&again["changed"], &again["generation"]),
+            (&Value::Array(vec![]), &applied["generation"])
+        );
+    }
+}
+
+#[test]
 fn run_does_not_wait_for_a_pipe() {
     let machine = Machine::new("");
     let pipe = machine.path("pipe");

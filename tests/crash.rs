@@ -14,10 +14,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
@@ -356,6 +357,40 @@ fn a_file_of_somebody_else_is_no_reason_to_fail_and_is_not_overwritten() {
             "step {step}: {log}"
         );
         killed
+    });
+}
+
+#[test]
+fn run_mends_an_interrupted_pass_before_it_looks_for_an_environment() {
+    let bench = Bench::new();
+    let base = bench.machine("base");
+    came_through(bench.agent("apply", &base, 0, true, None)).expect("not killed");
+    for_each_step(|step| {
+        let root = bench.path(&format!("machine-{step}"));
+        copy(&base, &root);
+        let killed = bench.apply(&root, Some(step)).is_none();
+        if !root.join("var/lib/ovf-agent/journal.json").exists() {
+            return killed;
+        }
+        let plan = bench.agent("plan", &root, 1, true, None);
+        assert!(
+            String::from_utf8_lossy(&plan.stdout).starts_with("an earlier pass was interrupted"),
+            "{plan:?}"
+        );
+        let mut run = Command::new(AGENT);
+        run.args(["run", "--root"]).arg(&root).arg("--config").arg(bench.path("config1"));
+        let mut run = run.stderr(Stdio::piped()).spawn().expect("the agent runs");
+        let log = BufReader::new(run.stderr.take().expect("a pipe")).lines();
+        let mut lines = log.map(|line| line.expect("text"));
+        // What is logged later is of the search.
+        let mended =
+            lines.find(|line| line.contains("was interrupted") || line.contains("no OVF environment"));
+        let generation = generation(&root);
+        run.kill().expect("killed");
+        run.wait().expect("ended");
+        assert!(mended.is_some_and(|line| line.contains("was interrupted")), "step {step}");
+        assert!(generation.is_ok(), "step {step}: {generation:?}");
+        true
     });
 }
 

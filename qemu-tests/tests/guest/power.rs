@@ -77,7 +77,7 @@ struct Entry {
 fn read_log(path: &Path) -> Result<Vec<Entry>> {
     let log = fs::read(path)?;
     let number = |at: usize| u64::from_le_bytes(log[at..at + 8].try_into().expect("eight bytes"));
-    ensure!(number(0) == 0x6a73_6677_736872, "no log: {:#x}", number(0));
+    ensure!(number(0) == 0x006a_7366_7773_6872, "no log: {:#x}", number(0));
     let mut entries = Vec::new();
     let mut at = SECTOR;
     for _ in 0..number(16) {
@@ -114,7 +114,7 @@ fn moments(entries: &[Entry], selections: u64) -> Vec<(usize, usize, u64)> {
         // A flush entry may carry a write of its own, made after the flush.
         moments.push((begin, begin, 0));
         for seed in 1..=selections {
-            let cut = begin + Chance(seed << 32 | end as u64 + 1).next(end - begin + 1);
+            let cut = begin + Chance((seed << 32) | (end as u64 + 1)).next(end - begin + 1);
             if cut > begin {
                 moments.push((begin, cut, seed));
             }
@@ -128,7 +128,7 @@ fn moments(entries: &[Entry], selections: u64) -> Vec<(usize, usize, u64)> {
 
 fn disk(base: &[u8], entries: &[Entry], (flushed, cut, seed): (usize, usize, u64)) -> Vec<u8> {
     let mut disk = base.to_vec();
-    let mut chance = Chance(seed << 16 | cut as u64 + 1);
+    let mut chance = Chance((seed << 16) | (cut as u64 + 1));
     for (number, entry) in entries[..cut].iter().enumerate() {
         if number < flushed || entry.durable || chance.next(2) == 0 {
             disk[entry.at..entry.at + entry.data.len()].copy_from_slice(&entry.data);
