@@ -355,6 +355,23 @@ fn a_file_whose_template_is_gone_is_removed_unless_a_hand_was_at_it() {
 }
 
 #[test]
+fn a_copy_of_a_guest_is_noticed() {
+    let machine = Machine::new("");
+    let uuid = |text: &str| machine.write("root/sys/class/dmi/id/product_uuid", text);
+    let noticed = || {
+        let output = machine.run(&["apply"]);
+        assert!(output.status.success(), "{output:?}");
+        text(&output.stderr).contains("this guest is a copy of another")
+    };
+    uuid("11111111-2222-3333-4444-555555555555\n");
+    assert!(!noticed(), "the first of its kind");
+    assert!(!noticed(), "the same");
+    uuid("99999999-2222-3333-4444-555555555555\n");
+    assert!(noticed());
+    assert!(!noticed(), "known by now");
+}
+
+#[test]
 fn run_does_not_wait_for_a_pipe() {
     let machine = Machine::new("");
     let pipe = machine.path("pipe");

@@ -201,6 +201,10 @@ impl Machine {
         let id = received.as_ref().map(|received| received.environment.id.as_str());
         let instance = Instance::of(&self.root, id, None);
         let past = Past { state, first_boot: state.is_first_boot(&instance) };
+        if state.instance.as_ref().is_some_and(|known| !known.is(&instance)) {
+            info!(stage = "detect", "this guest is a copy of another, and boots for the first time");
+        }
+        let first_boot = past.first_boot;
         let interrupted = apply::interrupted(&self.root, &config.state);
         if received.is_none() {
             match config.absent {
@@ -215,7 +219,8 @@ impl Machine {
                     let paths = config.templates.paths().map(|(_, path)| path);
                     let leftovers = compare::leftovers(&self.root, &config.state, past, paths)?;
                     let plan = Plan { kept: true, interrupted, ..Plan::sweeping(leftovers) };
-                    return Ok(Prepared { plan, made: Generated::default(), next: state.clone(), memory });
+                    let made = Generated::default();
+                    return Ok(Prepared { plan, first_boot, made, next: state.clone(), memory });
                 }
                 Absent::Keep | Absent::Defaults => {
                     info!(stage = "transport", "no OVF environment; the parameters' defaults apply")
@@ -232,7 +237,7 @@ impl Machine {
         let mut next = state.continued().with_instance(instance).with_document(digest, source);
         plan.remember(&mut next);
         self.took.template += micros_since(begin);
-        Ok(Prepared { plan, made, memory, next })
+        Ok(Prepared { plan, first_boot, made, memory, next })
     }
 
     /// The parameters' values, and the secrets that had to be made for them.
@@ -294,7 +299,7 @@ impl Machine {
     /// Something could not be written; unless the message says otherwise, nothing was changed.
     fn apply(&mut self, config: &Config, prepared: &Prepared) -> Result<Applied> {
         let begin = clock::now();
-        let Prepared { plan, made, memory: Memory { state, damaged }, next } = prepared;
+        let Prepared { plan, made, memory: Memory { state, damaged }, next, .. } = prepared;
         if !made.is_empty() {
             secrets::keep(&self.root, &config.state, made)?;
         }
@@ -370,6 +375,8 @@ pub struct Memory {
 pub struct Prepared {
     /// The files.
     pub plan: Plan,
+    /// Whether this is the first boot of this instance, be it new or a copy.
+    pub first_boot: bool,
     made: Generated,
     memory: Memory,
     next: State,
