@@ -300,7 +300,7 @@ fn record(bench: &Bench<'_>, host: &Host, base: &Path, flushes: bool) -> Result<
         "su -s /bin/sh tester -c '{fault} /agent apply --root /disk --config /config --source file:/env.xml' 2>&1"
     ))?;
     // The file system commits names by itself after a second, and content only much later.
-    vm.run("sleep 4")?;
+    vm.run(if flushes { "sleep 4" } else { "sleep 12" })?;
     drop(vm);
     read_log(&log)
 }
