@@ -216,7 +216,7 @@ impl Machine {
                 // A state that cannot be read is the state of a guest that was configured.
                 Absent::Keep if state.generation > 0 || memory.damaged => {
                     info!(stage = "transport", "no OVF environment; the files stay as they are");
-                    let paths = config.templates.paths().map(|(_, path)| path);
+                    let paths = config.templates.paths();
                     let leftovers = compare::leftovers(&self.root, &config.state, past, paths)?;
                     let plan = Plan { kept: true, interrupted, ..Plan::sweeping(leftovers) };
                     let made = Generated::default();
@@ -230,7 +230,7 @@ impl Machine {
         let (parameters, made) = self.parameters(config, received.as_ref())?;
         let rendered = self.render(config, &parameters, received.as_ref())?;
         let begin = clock::now();
-        let plan = compare::compare(&self.root, &config.state, past, rendered)?;
+        let plan = compare::compare(&self.root, config, past, rendered)?;
         let plan = Plan { interrupted, ..plan };
         let digest = received.as_ref().map(|received| received.digest.clone());
         let source = received.as_ref().map(|received| received.source.to_string());

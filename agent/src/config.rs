@@ -26,7 +26,7 @@ use merge::Sources;
 use crate::parameters::{Declaration, Declared, Objection};
 use crate::problem::{At, Problem, Problems};
 use crate::ready;
-use crate::template::{TemplateSet, TemplateSource};
+use crate::template::{DerivedSource, TemplateSet, TemplateSource};
 use crate::transport;
 use crate::transport::wait::Patience;
 
@@ -64,6 +64,7 @@ pub enum Absent {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct Raw {
     parameters: BTreeMap<String, Spanned<Declaration>>,
+    derived: BTreeMap<String, Spanned<String>>,
     environment: RawEnvironment,
     transport: RawTransport,
     ready: RawReady,
@@ -147,15 +148,17 @@ impl Config {
             .and_then(|path| at.absolute(path))
             .unwrap_or_else(|| PathBuf::from("/var/lib/ovf-agent"));
 
+        let derived = raw.derived.into_iter().map(|(name, value)| {
+            let (file, start) = sources.file(value.span().start);
+            DerivedSource::new(&file.name, name, value, &file.text, start)
+        });
+        let derived = derived.collect();
         let files = layers.templates(&mut problems).into_iter();
-        let sources = files.map(|TextFile { name, text }| TemplateSource { file: name, text }).collect();
-        let templates = TemplateSet::compile(sources, &declared, &mut problems);
-        for (file, path) in templates.paths() {
-            if path.starts_with(&state) || state.starts_with(path) {
-                let message =
-                    format!("writes {}, which is the agent's own ([state] directory)", path.display());
-                problems.push(Problem::with(file, message));
-            }
+        let files = files.map(|TextFile { name, text }| TemplateSource { file: name, text }).collect();
+        let templates = TemplateSet::compile(files, derived, &declared, &mut problems);
+        for (file, path) in templates.touching(&state) {
+            let message = format!("writes {path}, which is the agent's own ([state] directory)");
+            problems.push(Problem::with(file, message));
         }
         let config =
             Self { parameters: declared, absent: raw.environment.absent, transport, ready, state, templates };

@@ -70,6 +70,9 @@ pub struct Written {
     pub digest: String,
     /// Whether we made it; one that was right before we came is not ours to remove.
     pub ours: bool,
+    /// Whether it stays where its template does not want it any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep: bool,
     /// What is to be done when it goes.
     #[serde(default, skip_serializing_if = "Owed::is_empty")]
     pub owes: Owed,
@@ -160,6 +163,7 @@ impl State {
             mode: file.mode,
             digest: self.digest(file.content.as_bytes()),
             ours,
+            keep: file.rules.keep_absent,
             owes: Owed::from(&file.rules),
         }
     }

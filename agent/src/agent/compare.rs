@@ -13,8 +13,10 @@ use std::path::{Path, PathBuf};
 
 use super::{Exit, Fault, Result};
 use crate::apply::{self, TARGET_LIMIT};
+use crate::config::Config;
 use crate::plan::{Gone, Ids, Past, Plan};
 use crate::report::Part;
+use crate::state::Written;
 use crate::sys::accounts::Accounts;
 use crate::sys::place::{Current, Place, Places};
 use crate::sys::{self, Root, process};
@@ -25,7 +27,7 @@ type Identity = (u64, u64, OsString);
 
 /// Reads what is where the files should go. Under a root that stands for another machine nobody's number is known, so
 /// owners are shown and not compared.
-pub(super) fn compare(root: &Root, directory: &Path, past: Past<'_>, output: Output) -> Result<Plan> {
+pub(super) fn compare(root: &Root, config: &Config, past: Past<'_>, output: Output) -> Result<Plan> {
     let Output { files: rendered, absent } = output;
     let fail = |error: &(dyn std::error::Error + 'static)| {
         Fault::new(Part::Apply, "ApplyFailed", Exit::Failed, error)
@@ -52,9 +54,15 @@ pub(super) fn compare(root: &Root, directory: &Path, past: Past<'_>, output: Out
         leftovers.beside(&place).map_err(target)?;
         files.push((file, ids, current));
     }
-    let keep = absent.iter().map(|absent| (absent.path.as_path(), absent.keep)).collect();
+    let said: BTreeMap<&Path, bool> =
+        absent.iter().map(|absent| (absent.path.as_path(), absent.keep)).collect();
+    let keep = |path: &Path, written: &Written| {
+        // The file of an element that is gone is no template's to speak of; what its template said then holds.
+        let then = || config.templates.has(&written.template).then_some(written.keep);
+        said.get(path).copied().or_else(then)
+    };
     let gone = gone(past, &files, &taken, &keep, &mut places);
-    Ok(Plan::new(past, files, gone, leftovers.of(root, directory, past, &mut places)?))
+    Ok(Plan::new(past, files, gone, leftovers.of(root, &config.state, past, &mut places)?))
 }
 
 /// What is left over beside these paths and in the directories that are remembered: for a guest without an environment.
@@ -78,13 +86,13 @@ fn gone(
     past: Past<'_>,
     files: &[(Rendered, Ids, Option<Current>)],
     taken: &BTreeMap<Identity, String>,
-    keep: &BTreeMap<&Path, bool>,
+    keep: &dyn Fn(&Path, &Written) -> Option<bool>,
     places: &mut Places<'_>,
 ) -> Vec<Gone> {
     let made: BTreeSet<&Path> = files.iter().map(|(file, ..)| file.path.as_path()).collect();
     let mut gone = Vec::new();
-    for path in past.state.files.keys().filter(|path| !made.contains(path.as_path())) {
-        let (path, keep) = (path.clone(), keep.get(path.as_path()).copied());
+    for (path, written) in past.state.files.iter().filter(|(path, _)| !made.contains(path.as_path())) {
+        let (path, keep) = (path.clone(), keep(path, written));
         let looked =
             places.place(&path).and_then(|place| Ok((place.identity()?, place.current(TARGET_LIMIT)?)));
         match looked {

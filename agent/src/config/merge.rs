@@ -39,9 +39,15 @@ impl Sources {
 
     /// A problem at a byte of the document.
     pub(super) fn problem(&self, byte: usize, message: impl Into<String>) -> Problem {
+        let (file, start) = self.file(byte);
+        Problem::at(&file.name, At::of(&file.text, byte - start), message)
+    }
+
+    /// The file that a byte of the document is in, and where that begins.
+    pub(super) fn file(&self, byte: usize) -> (&TextFile, usize) {
         let before = self.0.partition_point(|(start, _)| *start <= byte);
         let (start, file) = &self.0[before.saturating_sub(1)];
-        Problem::at(&file.name, At::of(&file.text, byte - start), message)
+        (file, *start)
     }
 
     /// The document, later files over earlier ones.

@@ -1,29 +1,44 @@
-//! The filters that templates have, ours and those of Tera's that keep our rules.
+//! The filters that templates have: which there are, and what arguments they take.
 //!
-//! Tera's `int` quotes the value in its error, its `escape` and `indent` have ideas of their own about formats, and its
-//! `default` knows no null; what is not in [`KNOWN`] is refused before anything is rendered.
+//! All are ours, so that what each takes and gives is decided here and in the modules below, and is in
+//! `docs/templates.md`. Of the engine's own only `safe` is left; others quote values in their errors (`int`), have ideas
+//! of their own about formats (`escape`), or know no null (`default`). What is not in [`KNOWN`] is refused before
+//! anything is rendered.
 
 #![forbid(unsafe_code)]
 
-use tera::{Error, Kwargs, State, Tera, TeraResult, Value};
+mod crypt;
+mod lists;
+mod network;
+mod texts;
 
-use super::escape::{Refusal, shell_word};
+use tera::{Kwargs, Tera, TeraResult, Value};
+
+use super::refusal::Refusal;
 
 /// A filter or function: its name, the arguments that it needs, and those that it may have.
 pub(super) type Signature = (&'static str, &'static [&'static str], &'static [&'static str]);
 
 /// All filters there are.
-pub(super) const KNOWN: [Signature; 13] = [
+pub(super) const KNOWN: [Signature; 21] = [
+    ("b64decode", &[], &[]),
+    ("broadcast", &[], &["mask"]),
     ("default", &["value"], &[]),
     ("first", &[], &[]),
+    ("indent", &["by"], &[]),
     ("join", &[], &["sep"]),
     ("json", &[], &[]),
     ("last", &[], &[]),
     ("length", &[], &[]),
     ("lower", &[], &[]),
+    ("netmask", &[], &["prefix"]),
+    ("network", &[], &["mask"]),
+    ("prefix", &[], &[]),
     ("replace", &["from", "to"], &[]),
+    ("reverse_zone", &[], &[]),
     ("safe", &[], &[]),
     ("sh", &[], &[]),
+    ("sha512_crypt", &["salt"], &["rounds"]),
     ("split", &["by"], &[]),
     ("trim", &[], &[]),
     ("upper", &[], &[]),
@@ -46,39 +61,28 @@ pub(super) fn misuse(kind: &str, known: &[Signature], name: &str, given: &[&str]
     Some(format!("{kind} `{name}` has no argument `{odd}`"))
 }
 
-/// Adds our own to the engine.
+/// Adds them to the engine.
 pub(super) fn register(engine: &mut Tera) {
-    engine.register_filter("default", default);
-    engine.register_filter("json", json);
-    engine.register_filter("sh", sh);
-    engine.register_filter("split", split);
+    lists::register(engine);
+    network::register(engine);
+    texts::register(engine);
+    engine.register_filter("sha512_crypt", crypt::filter);
 }
 
-/// `x | default(value=y)`: `y` where `x` is null or not defined.
-fn default(value: Value, arguments: Kwargs, _: &State<'_>) -> TeraResult<Value> {
-    let fallback = arguments.must_get::<Value>("value")?;
-    Ok(if value.is_none() || value.is_undefined() { fallback } else { value })
-}
-
-/// `x | json`: a whole JSON literal, also of null, lists and maps.
-fn json(value: Value, _: Kwargs, _: &State<'_>) -> TeraResult<Value> {
-    if value.is_undefined() {
-        return Err(Error::message(Refusal::Undefined.code()));
+/// An argument, which may be of the wrong kind; null counts as left out.
+fn argument<T>(arguments: &Kwargs, name: &str, read: impl Fn(&Value) -> Option<T>) -> TeraResult<Option<T>> {
+    match arguments.get::<Value>(name)? {
+        None => Ok(None),
+        Some(value) if value.is_none() => Ok(None),
+        Some(value) => read(&value).map(Some).ok_or_else(|| Refusal::ARGUMENT.into()),
     }
-    // Serialising a value of ours cannot fail; if it does, the error must not quote it.
-    let text = serde_json::to_string(&value).map_err(|_| Error::message(Refusal::Composite.code()))?;
-    Ok(Value::safe_string(&text))
 }
 
-/// `x | sh`: one quoted shell word, whatever the file's escape.
-fn sh(value: Value, _: Kwargs, _: &State<'_>) -> TeraResult<Value> {
-    let text = super::render::plain_text(&value).map_err(|refusal| Error::message(refusal.code()))?;
-    let word = shell_word(&text).map_err(|refusal| Error::message(refusal.code()))?;
-    Ok(Value::safe_string(&word))
+/// An argument that is text, and is there.
+fn text_argument(arguments: &Kwargs, name: &str) -> TeraResult<String> {
+    let text = argument(arguments, name, |value| value.as_str().map(str::to_owned))?;
+    text.ok_or_else(|| Refusal::ARGUMENT.into())
 }
 
-/// `x | split(by=",")`: a list of the parts.
-fn split(value: &str, arguments: Kwargs, _: &State<'_>) -> TeraResult<Vec<String>> {
-    let by = arguments.must_get::<&str>("by")?;
-    Ok(value.split(by).map(str::to_owned).collect())
-}
+#[cfg(test)]
+mod tests;

@@ -1,28 +1,38 @@
-//! The front matter of a template: TOML between two lines `+++`, saying what file the body becomes.
+//! The front matter of a template: TOML between two lines `+++`, saying what file the body becomes, and when.
 //!
-//! Decides the keys, their defaults and their limits. The path is fixed text: it is never computed from a property, so
-//! that no environment can choose which file is written.
+//! Decides the keys, their defaults and their limits. What its expressions mean is decided in `unit`, and what follows
+//! from a change of the file by `apply`; here they are text and rules.
 
 #![forbid(unsafe_code)]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::body::Origin;
+use super::names::nearest;
+use super::path::Target;
+use super::render::Rules;
+use super::rules;
 use crate::config::{is_plain_path, toml_problem};
 use crate::problem::{At, Problem};
 
 const FENCE: &str = "+++";
 
 /// What the front matter says.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct FrontMatter {
-    pub(super) path: PathBuf,
+    pub(super) path: Target,
     pub(super) mode: u32,
     pub(super) owner: Option<String>,
     pub(super) group: Option<String>,
     pub(super) escape: Escape,
+    /// An expression, and where it stands.
+    pub(super) when: Option<(String, Origin)>,
+    /// The name of what there is a file for each element of, and where it stands.
+    pub(super) for_each: Option<(String, At)>,
+    pub(super) rules: Rules,
 }
 
 /// How `{{ x }}` is written into the file.
@@ -34,11 +44,42 @@ pub enum Escape {
     None,
     /// With JSON's escapes; the author writes the quotes.
     Json,
+    /// With the escapes of YAML's double quotes; the author writes these.
+    Yaml,
+    /// With XML's escapes, for text and attributes; the author writes the quotes.
+    Xml,
     /// As one quoted shell word.
     Shell,
     /// As it is; refused where `key = value` lines cannot carry it.
     Ini,
 }
+
+/// `absent`: what happens to the file while it is not to be.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum WhenAbsent {
+    Remove,
+    Keep,
+}
+
+/// All keys, for whoever mistypes one.
+const KEYS: [&str; 15] = [
+    "path",
+    "mode",
+    "owner",
+    "group",
+    "escape",
+    "when",
+    "absent",
+    "for-each",
+    "check",
+    "verify",
+    "restart",
+    "reload",
+    "on-change",
+    "keep-edits",
+    "once",
+];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -49,6 +90,21 @@ struct Raw {
     group: Option<Spanned<String>>,
     #[serde(default)]
     escape: Escape,
+    when: Option<Spanned<String>>,
+    absent: Option<Spanned<WhenAbsent>>,
+    for_each: Option<Spanned<String>>,
+    check: Option<Spanned<Vec<Spanned<String>>>>,
+    verify: Option<Spanned<Vec<Spanned<String>>>>,
+    #[serde(default)]
+    restart: Vec<Spanned<String>>,
+    #[serde(default)]
+    reload: Vec<Spanned<String>>,
+    #[serde(default)]
+    on_change: Vec<Spanned<Vec<Spanned<String>>>>,
+    #[serde(default)]
+    keep_edits: bool,
+    #[serde(default)]
+    once: bool,
 }
 
 impl FrontMatter {
@@ -59,29 +115,44 @@ impl FrontMatter {
     pub(super) fn split<'a>(file: &str, text: &'a str) -> Result<(Self, usize, &'a str), Vec<Problem>> {
         let (toml, lines, body) = cut(text).map_err(|(at, message)| vec![Problem::at(file, at, message)])?;
         // The opening fence is line 1, so that TOML's first line is the file's second.
-        let raw: Raw = toml::from_str(toml).map_err(|error| vec![toml_problem(file, toml, 1, &error)])?;
+        let raw: Raw = toml::from_str(toml).map_err(|error| {
+            let mut problem = toml_problem(file, toml, 1, &error);
+            suggest(&mut problem.message);
+            vec![problem]
+        })?;
         let mut problems = Vec::new();
         let mut complain = |byte: Option<usize>, message: String| {
-            let at = byte.map_or(At { line: 1, column: 1 }, |byte| {
-                let at = At::of(toml, byte);
-                At { line: at.line + 1, ..at }
-            });
-            problems.push(Problem::at(file, at, message));
+            problems.push(Problem::at(
+                file,
+                byte.map_or(At { line: 1, column: 1 }, |b| place(toml, b)),
+                message,
+            ));
         };
-        let path = match raw.path {
+        let front = raw.check(toml, &mut complain);
+        match front {
+            Some(front) if problems.is_empty() => Ok((front, lines, body)),
+            _ => Err(problems),
+        }
+    }
+}
+
+impl Raw {
+    fn check(self, toml: &str, complain: &mut impl FnMut(Option<usize>, String)) -> Option<FrontMatter> {
+        let path = match self.path {
             None => {
                 complain(None, "the front matter has no path; add path = \"/etc/...\"".to_owned());
-                PathBuf::new()
+                None
             }
             Some(path) => {
                 if !is_plain_path(Path::new(path.get_ref())) {
                     let message = format!("path = \"{}\" must be absolute and name a file", path.get_ref());
                     complain(Some(path.span().start), message);
                 }
-                PathBuf::from(path.into_inner())
+                let target = Target::parse(path.get_ref(), self.for_each.is_some());
+                target.map_err(|(at, message)| complain(Some(inside(toml, path.span().start, path.get_ref(), at).0), message)).ok()
             }
         };
-        let mode = raw.mode.map_or(Some(0o644), |mode| {
+        let mode = self.mode.map_or(Some(0o644), |mode| {
             let parsed = parse_mode(mode.get_ref());
             if parsed.is_none() {
                 let message =
@@ -97,13 +168,66 @@ impl FrontMatter {
             }
             Some(value.into_inner())
         };
-        let (owner, group) = (name(raw.owner, "owner"), name(raw.group, "group"));
-        match mode {
-            Some(mode) if problems.is_empty() => {
-                Ok((Self { path, mode, owner, group, escape: raw.escape }, lines, body))
-            }
-            _ => Err(problems),
+        let (owner, group) = (name(self.owner, "owner"), name(self.group, "group"));
+        if let Some(absent) = &self.absent
+            && self.when.is_none()
+            && self.for_each.is_none()
+        {
+            let message = "absent needs a when or a for-each; without them there always is a file";
+            complain(Some(absent.span().start), message.to_owned());
         }
+        let mut rule = |byte, message| complain(Some(byte), message);
+        let rules = Rules {
+            check: rules::check(self.check, &mut rule),
+            verify: rules::program(self.verify, "verify", &mut rule),
+            on_change: self
+                .on_change
+                .into_iter()
+                .filter_map(|program| rules::program(Some(program), "on-change", &mut rule))
+                .collect(),
+            restart: rules::units(&self.restart, &[], &mut rule),
+            reload: rules::units(&self.reload, &self.restart, &mut rule),
+            keep_edits: self.keep_edits,
+            once: self.once,
+            keep_absent: self.absent.is_some_and(|absent| absent.into_inner() == WhenAbsent::Keep),
+        };
+        Some(FrontMatter {
+            path: path?,
+            mode: mode?,
+            owner,
+            group,
+            escape: self.escape,
+            when: self.when.map(|when| {
+                let (byte, exact) = inside(toml, when.span().start, when.get_ref(), 0);
+                (when.into_inner(), Origin { at: place(toml, byte), exact })
+            }),
+            for_each: self.for_each.map(|each| {
+                let at = place(toml, inside(toml, each.span().start, each.get_ref(), 0).0);
+                (each.into_inner(), at)
+            }),
+            rules,
+        })
+    }
+}
+
+/// The position in the template file of a byte of its TOML.
+fn place(toml: &str, byte: usize) -> At {
+    let at = At::of(toml, byte);
+    At { line: at.line + 1, ..at }
+}
+
+/// Where a byte of a string stands in the TOML, where it begins at `start`, and whether that is certain: with escapes in
+/// the string, it is the string as a whole.
+pub(super) fn inside(toml: &str, start: usize, value: &str, byte: usize) -> (usize, bool) {
+    let exact = toml[start + 1..].starts_with(value) && !value.contains('\n');
+    if exact { (start + 1 + byte, true) } else { (start, false) }
+}
+
+/// Adds what may have been meant to what serde says about an unknown key.
+fn suggest(message: &mut String) {
+    let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
+    if let Some(near) = unknown.and_then(|unknown| nearest(unknown, &KEYS)) {
+        message.push_str(&format!("; did you mean `{near}`?"));
     }
 }
 
@@ -133,51 +257,4 @@ fn parse_mode(text: &str) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Escape, FrontMatter};
-    use std::path::Path;
-
-    #[test]
-    fn a_template_is_front_matter_and_a_body() {
-        let text =
-            "+++\npath = \"/etc/a\"\nmode = \"0640\"\nowner = \"db\"\nescape = \"ini\"\n+++\nline\n+++\n";
-        let (front, lines, body) = FrontMatter::split("f", text).expect("right");
-        assert_eq!((front.path.as_path(), front.mode), (Path::new("/etc/a"), 0o640));
-        assert_eq!((front.owner.as_deref(), front.group.as_deref()), (Some("db"), None));
-        assert_eq!((front.escape, lines, body), (Escape::Ini, 6, "line\n+++\n"));
-        let (front, _, body) = FrontMatter::split("f", "+++\r\npath = \"/a\"\r\n+++").expect("right");
-        assert_eq!((front.mode, front.escape, body), (0o644, Escape::None, ""));
-    }
-
-    #[test]
-    fn what_is_wrong_is_said_with_its_line() {
-        for (text, want) in [
-            ("", "f:1:1: a template begins with front matter; make the first line `+++`"),
-            ("x\n+++\n", "f:1:1: a template begins with front matter; make the first line `+++`"),
-            ("+++\npath = \"/a\"\n", "f:2:1: the front matter has no end; close it with a line `+++`"),
-            ("+++\n+++\n", "f:1:1: the front matter has no path; add path = \"/etc/...\""),
-            ("+++\npath = \"a\"\n+++\n", "f:2:8: path = \"a\" must be absolute and name a file"),
-            ("+++\npath = \"/a/\"\n+++\n", "f:2:8: path = \"/a/\" must be absolute and name a file"),
-            (
-                "+++\npath = \"/a\"\nmode = \"4755\"\n+++\n",
-                "f:3:8: mode = \"4755\" must be four octal digits up to \"0777\"",
-            ),
-            (
-                "+++\npath = \"/a\"\nmode = \"0o64\"\n+++\n",
-                "f:3:8: mode = \"0o64\" must be four octal digits up to \"0777\"",
-            ),
-            ("+++\npath = \"/a\"\nowner = \"\"\n+++\n", "f:3:9: owner = \"\" is no name"),
-        ] {
-            let problems = FrontMatter::split("f", text).expect_err(text);
-            assert_eq!(problems[0].to_string(), want, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn an_unknown_key_is_refused_at_its_line() {
-        let problems =
-            FrontMatter::split("f", "+++\npath = \"/a\"\nmodus = \"0644\"\n+++\n").expect_err("modus");
-        let shown = problems[0].to_string();
-        assert!(shown.starts_with("f:3:1: unknown field `modus`"), "{shown}");
-    }
-}
+mod tests;

@@ -1,22 +1,22 @@
 //! Rendering: parameters and surroundings in, files' contents out.
 //!
-//! Decides what a template sees, and what is said when it cannot be rendered. The engine's error texts can quote
-//! values, so none is ever passed on: an error has the engine's position and one of our own sentences.
+//! Decides which files there are: one for each template, or for each element of its `for-each`, where its `when` is
+//! true; and what may be shown of them.
 
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
-use std::io;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use tera::{Error, ErrorKind, Kwargs, State, Tera, TeraResult, Value};
+use tera::{Context, Tera, Value};
 use zeroize::Zeroizing;
 
-use super::context::{Surroundings, context};
-use super::escape::Refusal;
-use super::front_matter::Escape;
-use super::scan::Body;
-use super::{Template, TemplateSet, filters};
+use super::context::{MASK, Surroundings, context};
+use super::names::Scope;
+use super::path::Slot;
+use super::unit::MASKED;
+use super::{Template, TemplateSet};
 use crate::parameters::{Declared, Parameters};
 use crate::problem::{Problem, Problems};
 
@@ -57,6 +57,8 @@ pub struct Rules {
     pub keep_edits: bool,
     /// Whether it is written in the first boot of an instance only.
     pub once: bool,
+    /// Whether a file of it stays where it is when it is not to be any more.
+    pub keep_absent: bool,
 }
 
 /// A file that is not to be, because its template's `when` is false, or its element is gone.
@@ -95,6 +97,19 @@ impl std::fmt::Debug for Rendered {
     }
 }
 
+/// What templates see, and the same with secrets masked, where there are any.
+pub(super) struct View {
+    pub(super) plain: Context,
+    pub(super) masked: Option<Context>,
+}
+
+/// One element of a `for-each`: its value, its place, and its key in a map.
+struct Element {
+    item: Value,
+    index: usize,
+    key: Option<String>,
+}
+
 impl TemplateSet {
     /// Renders every template.
     ///
@@ -106,127 +121,168 @@ impl TemplateSet {
         parameters: &Parameters,
         surroundings: Surroundings<'_>,
     ) -> Result<Output, Problems> {
-        let sensitive = self.templates.iter().any(|template| template.sensitive);
-        let masked = sensitive.then(|| context(parameters, surroundings, |name| declared.is_sensitive(name)));
-        let context = context(parameters, surroundings, |_| false);
+        let view = self.view(declared, parameters, surroundings)?;
         let mut problems = Vec::new();
         let mut output = Output::default();
         for template in &self.templates {
-            match self.engine.render(&template.file, &context) {
-                Ok(content) => {
-                    let shown = match &masked {
-                        Some(masked) if template.sensitive => {
-                            self.engine.render(&template.file, masked).map_or(Shown::Nothing, Shown::Masked)
-                        }
-                        _ => Shown::Content,
-                    };
-                    output.files.push(template.rendered(content, shown));
-                }
-                Err(error) => problems.push(render_problem(template, &error)),
-            }
+            let scope = Scope { declared, derived: &self.derived.sensitive, each: template.each() };
+            template.render(&self.engine, &view, scope, &mut output, &mut problems);
         }
+        one_each(&mut output, &mut problems);
         Problems::unless_none(problems, output)
+    }
+
+    /// What templates see.
+    pub(super) fn view(
+        &self,
+        declared: &Declared,
+        parameters: &Parameters,
+        surroundings: Surroundings<'_>,
+    ) -> Result<View, Problems> {
+        let mut plain = context(parameters, surroundings, |_| false);
+        let derived = self.derived.evaluate(&self.engine, &mut plain).map_err(Problems)?;
+        let masked = self.templates.iter().any(|template| template.sensitive).then(|| {
+            let mut masked = context(parameters, surroundings, |name| declared.is_sensitive(name));
+            for (name, value) in &derived {
+                let hidden = self.derived.sensitive[*name] && !value.is_none();
+                let value = if hidden { Value::safe_string(MASK) } else { value.clone() };
+                masked.insert_value((*name).to_owned(), value);
+            }
+            masked.insert(MASKED, &true);
+            masked
+        });
+        Ok(View { plain, masked })
     }
 }
 
 impl Template {
-    fn rendered(&self, content: String, shown: Shown) -> Rendered {
-        Rendered {
+    fn render(
+        &self,
+        engine: &Tera,
+        view: &View,
+        scope: Scope<'_>,
+        output: &mut Output,
+        problems: &mut Vec<Problem>,
+    ) {
+        let elements = match self.elements(&view.plain) {
+            Ok(elements) => elements,
+            Err(problem) => return problems.push(problem),
+        };
+        for element in elements {
+            match self.one(engine, view, scope, element.as_ref()) {
+                Ok(Ok(file)) => output.files.push(file),
+                Ok(Err(absent)) => output.absent.push(absent),
+                Err(problem) => problems.push(problem),
+            }
+        }
+    }
+
+    /// The elements that there is a file for; one that is none where there is no `for-each`.
+    fn elements(&self, context: &Context) -> Result<Vec<Option<Element>>, Problem> {
+        let Some((name, at)) = &self.each else { return Ok(vec![None]) };
+        let value = context.get(name).cloned().unwrap_or_else(Value::none);
+        let element =
+            |(index, (key, item)): (usize, (Option<String>, Value))| Some(Element { item, index, key });
+        if value.is_none() {
+            Ok(Vec::new())
+        } else if let Some(list) = value.as_array() {
+            Ok(list.iter().map(|item| (None, item.clone())).enumerate().map(element).collect())
+        } else if let Some(map) = value.as_map() {
+            // By key, so that the order is the same each time.
+            let sorted: BTreeMap<_, _> = map.iter().map(|(key, item)| (key.to_string(), item)).collect();
+            let pairs = sorted.into_iter().map(|(key, item)| (Some(key), item.clone()));
+            Ok(pairs.enumerate().map(element).collect())
+        } else {
+            Err(Problem::at(&self.file, *at, format!("for-each: `{name}` is neither a list nor a map")))
+        }
+    }
+
+    fn one(
+        &self,
+        engine: &Tera,
+        view: &View,
+        scope: Scope<'_>,
+        element: Option<&Element>,
+    ) -> Result<Result<Rendered, Absent>, Problem> {
+        let path = self.path.fill(|slot| element?.name(slot)).map_err(|slot| {
+            let message = format!(
+                "the value for {slot} in path = \"{}\" must be 1 to 64 of the characters a-z, 0-9 and -",
+                self.path.written()
+            );
+            Problem::with(&self.file, message)
+        })?;
+        let secret = scope.each.is_some_and(|each| scope.is_sensitive(each));
+        let plain = with(&view.plain, element, false);
+        if let Some(when) = &self.when
+            && when.render(engine, &plain)? != "true"
+        {
+            return Ok(Err(Absent { template: self.file.clone(), path, keep: self.rules.keep_absent }));
+        }
+        let content = Zeroizing::new(self.body.render(engine, &plain)?);
+        let shown = match &view.masked {
+            Some(masked) if self.sensitive => {
+                self.body.render(engine, &with(masked, element, secret)).map_or(Shown::Nothing, Shown::Masked)
+            }
+            _ => Shown::Content,
+        };
+        Ok(Ok(Rendered {
             template: self.file.clone(),
-            path: self.path.clone(),
+            path,
             mode: self.mode,
             owner: self.owner.clone(),
             group: self.group.clone(),
-            content: Zeroizing::new(content),
+            content,
             shown,
-            rules: Rules::default(),
+            rules: self.rules.clone(),
+        }))
+    }
+}
+
+impl Element {
+    /// What a place in a path is filled with.
+    fn name(&self, slot: &Slot) -> Option<String> {
+        let text = |value: &Value| {
+            value.as_str().map(str::to_owned).or_else(|| value.as_i64().map(|number| number.to_string()))
+        };
+        match slot {
+            Slot::Index => Some(self.index.to_string()),
+            Slot::Key => self.key.clone(),
+            Slot::Item(None) => text(&self.item),
+            Slot::Item(Some(field)) => self.item.get_from_path(field).and_then(text),
         }
     }
 }
 
-/// An engine that prints through our functions or not at all.
-pub(super) fn engine() -> Tera {
-    let mut engine = Tera::new();
-    // Every name ends with "": all templates escape, and what reaches the escape did not pass through a print function.
-    engine.autoescape_on([""]);
-    engine.set_escape_fn(|_, _| Err(io::Error::other("a value that was not printed by a print function")));
-    for mode in [Escape::None, Escape::Json, Escape::Shell, Escape::Ini] {
-        engine.register_function(mode.print_function(), Print(mode));
+/// A context with an element in it.
+fn with<'a>(context: &'a Context, element: Option<&Element>, masked: bool) -> Cow<'a, Context> {
+    let Some(Element { item, index, key }) = element else { return Cow::Borrowed(context) };
+    let mut context = context.clone();
+    let mask = |value| if masked { Value::safe_string(MASK) } else { value };
+    context.insert_value("item", mask(item.clone()));
+    context.insert_value("index", Value::from(*index));
+    if let Some(key) = key {
+        context.insert_value("key", mask(Value::from(key.as_str())));
     }
-    filters::register(&mut engine);
-    engine
+    Cow::Owned(context)
 }
 
-/// The function that every `{{ x }}` is rewritten to call.
-struct Print(Escape);
-
-impl tera::Function<TeraResult<Value>> for Print {
-    fn call(&self, arguments: Kwargs, _: &State<'_>) -> TeraResult<Value> {
-        let value = arguments.must_get::<Value>("v")?;
-        let refuse = |refusal: Refusal| Error::message(refusal.code());
-        let text = plain_text(&value).map_err(refuse)?;
-        if value.is_safe() {
-            return Ok(Value::safe_string(&text));
-        }
-        Ok(Value::safe_string(&self.0.text(&text).map_err(refuse)?))
+/// Every file is written by one template and for one element; one that is to be is not absent as well.
+fn one_each(output: &mut Output, problems: &mut Vec<Problem>) {
+    let mut taken: BTreeMap<&PathBuf, &str> = BTreeMap::new();
+    for Rendered { template, path, .. } in &output.files {
+        let Some(other) = taken.insert(path, template) else { continue };
+        let message = if other == template {
+            "two elements of its for-each have one path; give each a path of its own".to_owned()
+        } else {
+            format!("writes the same file as {other}; one file has one template at a time")
+        };
+        problems.push(Problem::with(template, message));
     }
-
-    fn is_safe(&self) -> bool {
-        true
+    let files: std::collections::BTreeSet<PathBuf> = taken.into_keys().cloned().collect();
+    let mut absent: BTreeMap<PathBuf, Absent> = BTreeMap::new();
+    for one in output.absent.drain(..).filter(|one| !files.contains(&one.path)) {
+        // Where two templates take turns and neither has its turn, one of them that says so keeps the file.
+        absent.entry(one.path.clone()).and_modify(|other| other.keep |= one.keep).or_insert(one);
     }
-}
-
-/// A printable value as text.
-pub(super) fn plain_text(value: &Value) -> Result<Cow<'_, str>, Refusal> {
-    if value.is_undefined() {
-        Err(Refusal::Undefined)
-    } else if value.is_none() {
-        Err(Refusal::Null)
-    } else if value.is_map() || value.is_array() {
-        Err(Refusal::Composite)
-    } else {
-        Ok(value.as_str().map_or_else(|| Cow::Owned(value.to_string()), Cow::Borrowed))
-    }
-}
-
-/// What is wrong with a template that does not compile.
-pub(super) fn compile_problem(file: &str, body: &Body, error: &Error) -> Problem {
-    problem(file, body, error, "is not Tera's syntax")
-}
-
-fn render_problem(template: &Template, error: &Error) -> Problem {
-    problem(
-        &template.file,
-        &template.body,
-        error,
-        "cannot be evaluated: a type does not fit, or an argument is missing",
-    )
-}
-
-/// Position and a sentence of ours. The engine's message is looked at only to tell known cases apart.
-fn problem(file: &str, body: &Body, error: &Error, otherwise: &str) -> Problem {
-    let (ErrorKind::SyntaxError(report) | ErrorKind::RenderingError(report)) = error.kind() else {
-        return Problem::with(file, format!("the template {otherwise}"));
-    };
-    let (at, tag) = body.locate(report.span().range.start);
-    let subject = tag.map_or_else(|| "the template".to_owned(), |tag| format!("`{}`", shortened(tag)));
-    let message = report.message();
-    let sentence = match Refusal::from_code(message) {
-        Some(refusal) => refusal.sentence(),
-        None if message.contains("is not defined") || message.contains("undefined") => {
-            Refusal::Undefined.sentence()
-        }
-        None => otherwise,
-    };
-    Problem::at(file, at, format!("{subject} {sentence}"))
-}
-
-/// A tag's text, short enough for a line.
-fn shortened(tag: &str) -> String {
-    const LIMIT: usize = 60;
-    let line: String = tag.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(LIMIT) {
-        Some((end, _)) => format!("{}...", &line[..end]),
-        None => line,
-    }
+    output.absent = absent.into_values().collect();
 }

@@ -3,13 +3,11 @@
 //! Tera answers which variables a template reads, but not where they stand, and knows nothing of our rules. So the
 //! tags are split into words here, by Tera's own lexical rules (strings in `"`, `'` or `` ` `` with backslash escapes;
 //! `{% raw %}`; `{# #}`), for two ends: to check names, filters and statements with a position, and to
-//! rewrite every `{{ x }}` so that the value passes through one of our print functions.
+//! rewrite every `{{ x }}` so that the value passes through one of our print functions (`body`).
 
 #![forbid(unsafe_code)]
 
 use std::ops::Range;
-
-use crate::problem::At;
 
 /// `{{ ... }}` or `{% ... %}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +117,34 @@ impl<'a> Tag<'a> {
         names
     }
 
+    /// The last filter of an expression that is nothing but a value and its filters, so that it applies to all of it:
+    /// `x.y | f | g(a=1)` has `g`, and `a ~ b | g` has none.
+    pub(super) fn last_filter(&self) -> Option<&'a str> {
+        let (mut depth, mut last, mut before) = (0, None, "");
+        for word in &self.words {
+            match (word.kind, word.text) {
+                (WordKind::Sign, "(" | "[" | "?[" | "{") => depth += 1,
+                (WordKind::Sign, ")" | "]" | "}") => depth -= 1,
+                _ if depth > 0 => {}
+                (WordKind::Sign, "." | "?." | "|") => {}
+                (WordKind::Sign, _) => return None,
+                (WordKind::Name, "and" | "or" | "not" | "is" | "in" | "if" | "else") => return None,
+                (WordKind::Name, name) if before == "|" => last = Some(name),
+                _ => {}
+            }
+            before = word.text;
+        }
+        last
+    }
+
+    /// The name that is all of the expression.
+    pub(super) fn sole_name(&self) -> Option<&'a str> {
+        match &self.words[..] {
+            [Word { text, kind: WordKind::Name, .. }] => Some(text),
+            _ => None,
+        }
+    }
+
     /// Where a name stands in it, whatever part it plays.
     pub(super) fn position(&self, name: &str) -> Option<usize> {
         self.words.iter().find(|word| word.kind == WordKind::Name && word.text == name).map(|word| word.at)
@@ -169,40 +195,99 @@ impl<'a> Tag<'a> {
     }
 }
 
-/// Splits a body into its tags.
+/// A part of a body: text that goes into the file as it is, or a tag.
+#[derive(Debug)]
+pub(super) enum Piece<'a> {
+    /// Bytes of the body, without what a neighbour's `-` takes away; also what stands in `{% raw %}`.
+    Text(Range<usize>),
+    Tag(Tag<'a>),
+}
+
+/// The tags alone.
+pub(super) fn tags<'a, 'p>(pieces: &'p [Piece<'a>]) -> impl Iterator<Item = &'p Tag<'a>> + Clone {
+    pieces.iter().filter_map(|piece| match piece {
+        Piece::Tag(tag) => Some(tag),
+        Piece::Text(_) => None,
+    })
+}
+
+/// Splits a body into text and tags. Comments are gone, and so is white space as Tera takes it away.
 ///
 /// # Errors
 /// Where a tag, a comment, a raw block or a string is not closed, and which.
-pub(super) fn tags(body: &str) -> Result<Vec<Tag<'_>>, (usize, &'static str)> {
-    let mut tags = Vec::new();
+pub(super) fn pieces(body: &str) -> Result<Vec<Piece<'_>>, (usize, &'static str)> {
+    let mut split = Split { body, pieces: Vec::new(), trim: false };
     let mut at = 0;
     while let Some(open) = next_opening(body, at) {
-        let inside = open + 2 + usize::from(body[open + 2..].starts_with('-'));
+        let dash = body[open + 2..].starts_with('-');
+        let inside = open + 2 + usize::from(dash);
+        split.text(at..open, dash);
         at = match &body[open..open + 2] {
             "{#" => match body[inside..].find("#}") {
-                Some(end) => inside + end + 2,
+                Some(end) => {
+                    // A comment is no token to Tera: what the tag before it takes away goes on behind it.
+                    split.trim |= body[inside..inside + end].ends_with('-');
+                    inside + end + 2
+                }
                 None => return Err((open, "the comment has no end; close it with #}")),
             },
             "{{" => {
                 let (tag, end) = tag(body, inside, TagKind::Print, "}}")
                     .ok_or((open, "the tag has no end; close it, and every string in it, with }}"))?;
-                tags.push(tag);
+                split.tag(tag, end - 3);
                 end
             }
             _ => {
                 let (tag, end) = tag(body, inside, TagKind::Statement, "%}")
                     .ok_or((open, "the tag has no end; close it, and every string in it, with %}"))?;
                 if tag.keyword().1 == "raw" && tag.words.len() == 1 {
-                    end_of_raw(body, end)
-                        .ok_or((open, "the raw block has no end; close it with {% endraw %}"))?
+                    let (raw, behind) = raw(body, end)
+                        .ok_or((open, "the raw block has no end; close it with {% endraw %}"))?;
+                    // The dashes of {% raw -%} and {%- endraw %} work inwards.
+                    split.trim = body[..end].ends_with("-%}");
+                    let closing = body[raw.end + 2..].starts_with('-');
+                    split.text(raw, closing);
+                    split.trim = body[..behind].ends_with("-%}");
+                    behind
                 } else {
-                    tags.push(tag);
+                    split.tag(tag, end - 3);
                     end
                 }
             }
         };
     }
-    Ok(tags)
+    split.text(at..body.len(), false);
+    Ok(split.pieces)
+}
+
+/// The pieces so far, and whether white space is to be taken away from the next text's beginning.
+struct Split<'a> {
+    body: &'a str,
+    pieces: Vec<Piece<'a>>,
+    trim: bool,
+}
+
+impl<'a> Split<'a> {
+    fn text(&mut self, mut at: Range<usize>, trim_end: bool) {
+        if at.is_empty() {
+            return;
+        }
+        if self.trim {
+            at.start = at.end - self.body[at.clone()].trim_start().len();
+        }
+        if trim_end {
+            at.end = at.start + self.body[at.clone()].trim_end().len();
+        }
+        self.trim = false;
+        if !at.is_empty() {
+            self.pieces.push(Piece::Text(at));
+        }
+    }
+
+    fn tag(&mut self, tag: Tag<'a>, dash: usize) {
+        self.trim = dash >= tag.inside.end && self.body.as_bytes()[dash] == b'-';
+        self.pieces.push(Piece::Tag(tag));
+    }
 }
 
 fn next_opening(body: &str, from: usize) -> Option<usize> {
@@ -210,15 +295,15 @@ fn next_opening(body: &str, from: usize) -> Option<usize> {
     bytes.windows(2).position(|pair| matches!(pair, b"{{" | b"{%" | b"{#")).map(|at| from + at)
 }
 
-/// Where a raw block is over, behind its closing tag.
-fn end_of_raw(body: &str, from: usize) -> Option<usize> {
+/// What stands in a raw block, and where the text behind its closing tag begins.
+fn raw(body: &str, from: usize) -> Option<(Range<usize>, usize)> {
     let mut at = from;
     loop {
         let open = at + body[at..].find("{%")?;
         let inside = body[open + 2..].trim_start_matches('-').trim_start();
         let tail = inside.strip_prefix("endraw").map(|rest| rest.trim_start().trim_start_matches('-'));
         if let Some(rest) = tail.and_then(|rest| rest.strip_prefix("%}")) {
-            return Some(body.len() - rest.len());
+            return Some((from..open, body.len() - rest.len()));
         }
         at = open + 2;
     }
@@ -278,74 +363,13 @@ fn string_len(text: &str, quote: char) -> Option<usize> {
     None
 }
 
-/// A body ready for Tera, that still knows where everything stood.
-#[derive(Debug)]
-pub(super) struct Body {
-    /// What Tera compiles.
-    pub(super) rewritten: String,
-    original: String,
-    line_offset: usize,
-    /// Where in the rewritten text something was put in, and how much, in order.
-    insertions: Vec<(usize, usize)>,
-}
-
-impl Body {
-    /// Wraps the expression of every `{{ x }}` into a call of `function`: `{{ function(v=(x)) }}`.
-    pub(super) fn rewrite(body: &str, line_offset: usize, tags: &[Tag<'_>], function: &str) -> Self {
-        let (before, after) = (format!(" {function}(v=("), ")) ");
-        let mut this =
-            Self { rewritten: String::new(), original: body.to_owned(), line_offset, insertions: Vec::new() };
-        let mut done = 0;
-        for tag in tags.iter().filter(|tag| tag.kind == TagKind::Print) {
-            this.copy(&body[done..tag.inside.start], &before);
-            this.copy(&body[tag.inside.clone()], after);
-            done = tag.inside.end;
-        }
-        this.copy(&body[done..], "");
-        this
-    }
-
-    fn copy(&mut self, text: &str, insertion: &str) {
-        self.rewritten.push_str(text);
-        self.insertions.push((self.rewritten.len(), insertion.len()));
-        self.rewritten.push_str(insertion);
-    }
-
-    /// Where a name first stands in the template file.
-    pub(super) fn find(&self, name: &str) -> Option<At> {
-        let byte = tags(&self.original).ok()?.iter().find_map(|tag| tag.position(name))?;
-        let at = At::of(&self.original, byte);
-        Some(At { line: at.line + self.line_offset, ..at })
-    }
-
-    /// The position in the template file of a byte of the rewritten text, and the tag that it is in, as it is written.
-    pub(super) fn locate(&self, rewritten: usize) -> (At, Option<&str>) {
-        let inserted: usize = self
-            .insertions
-            .iter()
-            .take_while(|(at, _)| *at < rewritten)
-            .map(|(at, len)| (*len).min(rewritten - at))
-            .sum();
-        let mut byte = rewritten.saturating_sub(inserted).min(self.original.len());
-        // A call begins before its argument's blank: point at the word.
-        byte += self.original[byte..].len() - self.original[byte..].trim_start().len();
-        let at = At::of(&self.original, byte);
-        let tag = tags(&self.original).ok().and_then(|tags| {
-            let tag = tags.into_iter().find(|tag| tag.inside.start <= byte && byte <= tag.inside.end)?;
-            Some(&self.original[tag.inside])
-        });
-        (At { line: at.line + self.line_offset, ..at }, tag.map(str::trim))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Body, tags};
-    use crate::problem::At;
+    use super::{pieces, tags};
 
     fn variables(body: &str) -> Vec<(&str, Option<&str>)> {
-        let tags = tags(body).expect(body);
-        let found: Vec<_> = tags.iter().flat_map(super::Tag::uses).collect();
+        let pieces = pieces(body).expect(body);
+        let found: Vec<_> = tags(&pieces).flat_map(super::Tag::uses).collect();
         found
             .into_iter()
             .filter(super::Use::is_variable)
@@ -391,24 +415,50 @@ mod tests {
         for (body, at) in
             [("ab {{ x", 3), ("{{ \"x }}", 0), ("{% if x }}", 0), ("x{# y", 1), ("{% raw %}x", 0), ("{{", 0)]
         {
-            assert_eq!(tags(body).expect_err(body).0, at, "{body}");
+            assert_eq!(pieces(body).expect_err(body).0, at, "{body}");
         }
     }
 
     #[test]
-    fn a_rewritten_body_knows_where_things_stood() {
-        let body = "a\n{{ x }} and {{- y | f -}}\n";
-        let body = Body::rewrite(body, 4, &tags(body).expect(body), "p");
-        assert_eq!(body.rewritten, "a\n{{ p(v=( x )) }} and {{- p(v=( y | f )) -}}\n");
-        for (text, line, column, tag) in [
-            ("a", 5, 1, None),
-            ("p(v=( x", 6, 4, Some("x")),
-            ("x", 6, 4, Some("x")),
-            ("p(v=( y", 6, 17, Some("y | f")),
-            ("f )", 6, 21, Some("y | f")),
+    fn text_is_what_tera_prints_of_it() {
+        // Judged by the engine itself: with no values in a body, its pieces of text are all that comes out.
+        let tera = tera::Tera::new();
+        for body in [
+            "a {# c #} b",
+            "a {#- c -#} b",
+            "a {%- if true -%} b {%- endif %} c",
+            "a {% raw %} {{ b }} {% endraw %} c",
+            "a {%- raw -%} {{ b }} {%- endraw -%} c",
+            "a {% raw -%} b {%- endraw %} c",
+            "a {%- set x = 1 -%} {# c #} b\n",
+            "{% if true -%} \n {%- endif %}x",
         ] {
-            let byte = body.rewritten.find(text).expect(text);
-            assert_eq!(body.locate(byte), (At { line, column }, tag), "{text}");
+            let printed = tera.render_str(body, &tera::Context::new(), false).expect(body);
+            let text: String = pieces(body)
+                .expect(body)
+                .iter()
+                .filter_map(|piece| match piece {
+                    super::Piece::Text(at) => Some(&body[at.clone()]),
+                    super::Piece::Tag(_) => None,
+                })
+                .collect();
+            assert_eq!(text, printed, "{body}");
+        }
+    }
+
+    #[test]
+    fn the_last_filter_is_that_of_the_whole_expression() {
+        for (body, want) in [
+            ("{{ x | json }}", Some("json")),
+            ("{{ x.y[0] | f(a=1 ~ b) | json }}", Some("json")),
+            ("{{ (a ~ b) | json }}", Some("json")),
+            ("{{ a ~ b | json }}", None),
+            ("{{ a | json if b else c | json }}", None),
+            ("{{ x }}", None),
+            ("{{ -x | json }}", None),
+        ] {
+            let pieces = pieces(body).expect(body);
+            assert_eq!(tags(&pieces).next().and_then(super::Tag::last_filter), want, "{body}");
         }
     }
 }

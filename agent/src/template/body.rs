@@ -1,0 +1,136 @@
+//! A piece of Tera that was read and may be given to the engine: a template's body, a `when`, a derived value.
+//!
+//! Decides how every `{{ x }}` is rewritten to pass through a print function, and translates positions of the rewritten
+//! text back to the file that somebody wrote. Which print function is the caller's to say.
+
+#![forbid(unsafe_code)]
+
+use super::scan::{Piece, Tag, TagKind, pieces, tags};
+use crate::problem::At;
+
+/// Where a text stands in its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Origin {
+    /// The position of its first character.
+    pub(super) at: At,
+    /// Whether the file has it character by character; a TOML string with escapes has not, and is pointed at as a whole.
+    pub(super) exact: bool,
+}
+
+impl Origin {
+    /// The place in the file of a byte of `text`.
+    pub(super) fn place(self, text: &str, byte: usize) -> At {
+        if !self.exact {
+            return self.at;
+        }
+        let At { line, column } = At::of(text, byte);
+        let line_start = if line == 1 { self.at.column } else { 1 };
+        At { line: self.at.line + line - 1, column: line_start + column - 1 }
+    }
+
+    /// The same for a text that has `len` characters put before it.
+    pub(super) fn before(self, len: usize) -> Self {
+        Self { at: At { column: self.at.column.saturating_sub(len), ..self.at }, ..self }
+    }
+}
+
+/// A body ready for Tera, that still knows where everything stood.
+#[derive(Debug)]
+pub(super) struct Body {
+    /// What Tera compiles.
+    pub(super) rewritten: String,
+    original: String,
+    origin: Origin,
+    /// Where in the rewritten text something was put in, and how much, in order.
+    insertions: Vec<(usize, usize)>,
+}
+
+impl Body {
+    /// Wraps the expression of every `{{ x }}` into a call of what `function` says: `{{ function(v=(x)) }}`.
+    pub(super) fn rewrite(
+        body: &str,
+        origin: Origin,
+        pieces: &[Piece<'_>],
+        function: impl Fn(&Tag<'_>) -> &'static str,
+    ) -> Self {
+        let mut this =
+            Self { rewritten: String::new(), original: body.to_owned(), origin, insertions: Vec::new() };
+        let mut done = 0;
+        for tag in tags(pieces).filter(|tag| tag.kind == TagKind::Print) {
+            this.copy(&body[done..tag.inside.start], &format!(" {}(v=(", function(tag)));
+            this.copy(&body[tag.inside.clone()], ")) ");
+            done = tag.inside.end;
+        }
+        this.copy(&body[done..], "");
+        this
+    }
+
+    fn copy(&mut self, text: &str, insertion: &str) {
+        self.rewritten.push_str(text);
+        self.insertions.push((self.rewritten.len(), insertion.len()));
+        self.rewritten.push_str(insertion);
+    }
+
+    /// Where the text stands.
+    pub(super) fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// Where a name first stands in the file.
+    pub(super) fn find(&self, name: &str) -> Option<At> {
+        let pieces = pieces(&self.original).ok()?;
+        let byte = tags(&pieces).find_map(|tag| tag.position(name))?;
+        Some(self.origin.place(&self.original, byte))
+    }
+
+    /// The position in the file of a byte of the rewritten text, and the tag that it is in, as it is written.
+    pub(super) fn locate(&self, rewritten: usize) -> (At, Option<&str>) {
+        let inserted: usize = self
+            .insertions
+            .iter()
+            .take_while(|(at, _)| *at < rewritten)
+            .map(|(at, len)| (*len).min(rewritten - at))
+            .sum();
+        let mut byte = rewritten.saturating_sub(inserted).min(self.original.len());
+        // A call begins before its argument's blank: point at the word.
+        byte += self.original[byte..].len() - self.original[byte..].trim_start().len();
+        let tag = pieces(&self.original).ok().and_then(|pieces| {
+            let tag = tags(&pieces).find(|tag| tag.inside.start <= byte && byte <= tag.inside.end)?;
+            Some(&self.original[tag.inside.clone()])
+        });
+        (self.origin.place(&self.original, byte), tag.map(str::trim))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Body, Origin, pieces};
+    use crate::problem::At;
+
+    #[test]
+    fn a_rewritten_body_knows_where_things_stood() {
+        let body = "a\n{{ x }} and {{- y | f -}}\n";
+        let origin = Origin { at: At { line: 5, column: 1 }, exact: true };
+        let body = Body::rewrite(body, origin, &pieces(body).expect(body), |_| "p");
+        assert_eq!(body.rewritten, "a\n{{ p(v=( x )) }} and {{- p(v=( y | f )) -}}\n");
+        for (text, line, column, tag) in [
+            ("a", 5, 1, None),
+            ("p(v=( x", 6, 4, Some("x")),
+            ("x", 6, 4, Some("x")),
+            ("p(v=( y", 6, 17, Some("y | f")),
+            ("f )", 6, 21, Some("y | f")),
+        ] {
+            let byte = body.rewritten.find(text).expect(text);
+            assert_eq!(body.locate(byte), (At { line, column }, tag), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_expression_in_another_file_is_found_there() {
+        let at = At { line: 3, column: 9 };
+        let exact = Origin { at, exact: true };
+        assert_eq!(exact.before(3).place("{{ ab", 3), at);
+        assert_eq!(exact.place("ab\nc", 3), At { line: 4, column: 1 });
+        assert_eq!(Origin { at, exact: false }.place("ab\nc", 3), at);
+    }
+}

@@ -1,0 +1,190 @@
+//! `[derived]` of `agent.toml`: values that are made from parameters before any template is rendered.
+//!
+//! Decides their order, which follows from the names in them, and what they come to: a single `{{ expression }}` keeps
+//! its type, so that a truth value stays one; everything else is text, and an empty text is null. A derived value is
+//! as secret as what it is made from. It shares its name space with the parameters.
+
+#![forbid(unsafe_code)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tera::{Context, Tera, Value};
+use toml::Spanned;
+
+use super::body::Origin;
+use super::escape::Print;
+use super::front_matter::inside;
+use super::names::Scope;
+use super::scan::{Tag, pieces};
+use super::unit::{self, Unit};
+use crate::parameters::{Declared, RESERVED};
+use crate::problem::{At, Problem};
+
+/// A derived value as it was read.
+#[derive(Debug)]
+pub struct DerivedSource {
+    file: String,
+    name: String,
+    text: String,
+    origin: Origin,
+}
+
+impl DerivedSource {
+    /// One line of `[derived]` of a file whose text is `toml`, and whose positions are counted from `start`.
+    pub fn new(file: &str, name: String, text: Spanned<String>, toml: &str, start: usize) -> Self {
+        let (byte, exact) = inside(toml, text.span().start - start, text.get_ref(), 0);
+        let origin = Origin { at: At::of(toml, byte), exact };
+        Self { file: file.to_owned(), name, text: text.into_inner(), origin }
+    }
+}
+
+/// All derived values, compiled.
+#[derive(Debug, Default)]
+pub(super) struct Derivations {
+    in_order: Vec<Derivation>,
+    /// Their names, and whether they are secret.
+    pub(super) sensitive: BTreeMap<String, bool>,
+}
+
+#[derive(Debug)]
+struct Derivation {
+    name: String,
+    unit: Unit,
+    /// Whether it is a single expression, which keeps its type.
+    single: bool,
+}
+
+impl Derivations {
+    /// Checks and orders them, adding what is wrong to `problems`.
+    pub(super) fn check(
+        sources: Vec<DerivedSource>,
+        declared: &Declared,
+        problems: &mut Vec<Problem>,
+    ) -> Self {
+        let known = sources.iter().map(|source| (source.name.clone(), false)).collect();
+        let scope = Scope { declared, derived: &known, each: None };
+        let mut units = Vec::new();
+        for DerivedSource { file, name, text, origin } in &sources {
+            if let Some(message) = name_problem(name, declared) {
+                problems.push(Problem::at(file, origin.at, message));
+            }
+            let single = pieces(text).is_ok_and(|pieces| Unit::is_single(&pieces));
+            let print = if single { Print::Typed } else { Print::Derived };
+            let unit =
+                Unit::check((file, format!("{file}#{name}")), (text, *origin), scope, problems, |_, _| {
+                    move |_: &Tag<'_>| print
+                });
+            units.extend(unit.map(|unit| Derivation { name: name.clone(), unit, single }));
+        }
+        let mut this = Self { in_order: Vec::new(), sensitive: known };
+        let at =
+            |name: &str| sources.iter().find(|source| source.name == name).map(|source| source.origin.at);
+        let mut left = units;
+        while !left.is_empty() {
+            // In the order of names, so that it is the same each time; with few derived values this is quick enough.
+            let waiting: BTreeSet<String> = left.iter().map(|one| one.name.clone()).collect();
+            let Some(next) = left.iter().position(|one| one.unit.names.is_disjoint(&waiting)) else {
+                let Derivation { name, unit, .. } = &left[0];
+                let others: Vec<_> =
+                    unit.names.intersection(&waiting).map(|name| format!("`{name}`")).collect();
+                let message = format!(
+                    "derived `{name}` needs {}, which in turn needs it or is in such a circle",
+                    others.join(", ")
+                );
+                problems.push(Problem { file: unit.file.clone(), at: at(name), message });
+                break;
+            };
+            let one = left.remove(next);
+            let scope = Scope { declared, derived: &this.sensitive, each: None };
+            let secret = one.unit.names.iter().any(|name| scope.is_sensitive(name));
+            this.sensitive.insert(one.name.clone(), secret);
+            this.in_order.push(one);
+        }
+        this
+    }
+
+    /// What the engine must compile.
+    pub(super) fn units(&self) -> impl Iterator<Item = &Unit> {
+        self.in_order.iter().map(|one| &one.unit)
+    }
+
+    /// Adds their values to a context that has the parameters.
+    ///
+    /// # Errors
+    /// What could not be evaluated.
+    pub(super) fn evaluate(
+        &self,
+        engine: &Tera,
+        context: &mut Context,
+    ) -> Result<Vec<(&str, Value)>, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut failed = BTreeSet::new();
+        let mut values = Vec::new();
+        for Derivation { name, unit, single } in &self.in_order {
+            if !unit.names.is_disjoint(&failed) {
+                failed.insert(name.clone());
+                continue;
+            }
+            let value = unit.render(engine, context).and_then(|text| {
+                let value = if *single { typed(&text) } else { Some(Value::from(text)) };
+                let refused = || {
+                    let message = format!("derived `{name}` {}", super::refusal::Refusal::CONTROL.sentence());
+                    Problem::at(&unit.file, unit.body.origin().at, message)
+                };
+                value.ok_or_else(refused)
+            });
+            match value {
+                Ok(value) => {
+                    let value = if value.as_str() == Some("") { Value::none() } else { value };
+                    context.insert_value(name.clone(), value.clone());
+                    values.push((name.as_str(), value));
+                }
+                Err(problem) => {
+                    failed.insert(name.clone());
+                    problems.push(problem);
+                }
+            }
+        }
+        if problems.is_empty() { Ok(values) } else { Err(problems) }
+    }
+}
+
+/// The value of a JSON literal of ours; `None` where a text in it has a control character.
+fn typed(json: &str) -> Option<Value> {
+    fn is_plain(value: &serde_json::Value) -> bool {
+        match value {
+            serde_json::Value::String(text) => !text.chars().any(char::is_control),
+            serde_json::Value::Array(list) => list.iter().all(is_plain),
+            serde_json::Value::Object(map) => map.values().all(is_plain),
+            _ => true,
+        }
+    }
+    let value: serde_json::Value = serde_json::from_str(json).ok()?;
+    is_plain(&value).then(|| Value::from_serializable(&value))
+}
+
+fn name_problem(name: &str, declared: &Declared) -> Option<String> {
+    let well_formed = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if !well_formed {
+        Some(format!("`{name}` is no name of a derived value; use a-z, 0-9 and _, and begin with no digit"))
+    } else if RESERVED.contains(&name) || name.starts_with("__") {
+        Some(format!("the name `{name}` is taken by the templates; choose another"))
+    } else if declared.contains(name) {
+        Some(format!("`{name}` is a parameter already; a derived value needs a name of its own"))
+    } else {
+        None
+    }
+}
+
+/// Compiles them into an engine.
+pub(super) fn compile(
+    engine: &mut Tera,
+    derivations: &Derivations,
+    declared: &Declared,
+    problems: &mut Vec<Problem>,
+) {
+    let scope = Scope { declared, derived: &derivations.sensitive, each: None };
+    let units: Vec<_> = derivations.units().collect();
+    unit::compile(engine, &units, scope, problems);
+}

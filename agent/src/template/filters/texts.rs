@@ -1,0 +1,110 @@
+//! Filters from text to text, and what is printed as a whole.
+
+#![forbid(unsafe_code)]
+
+use tera::{Kwargs, State, Tera, TeraResult, Value};
+
+use super::{argument, text_argument};
+use crate::template::escape::{json_literal, shell_word};
+use crate::template::refusal::Refusal;
+use crate::template::unit::plain_text;
+
+/// The deepest indentation.
+const DEEPEST: i64 = 64;
+
+pub(super) fn register(engine: &mut Tera) {
+    engine.register_filter("b64decode", b64decode);
+    engine.register_filter("default", default);
+    engine.register_filter("indent", indent);
+    engine.register_filter("json", json);
+    engine.register_filter("lower", |value: Value, _: Kwargs, _: &State<'_>| map(&value, str::to_lowercase));
+    engine.register_filter("replace", replace);
+    engine.register_filter("sh", sh);
+    engine.register_filter("trim", |value: Value, _: Kwargs, _: &State<'_>| {
+        map(&value, |text| text.trim().to_owned())
+    });
+    engine.register_filter("upper", |value: Value, _: Kwargs, _: &State<'_>| map(&value, str::to_uppercase));
+}
+
+fn map(value: &Value, change: impl Fn(&str) -> String) -> TeraResult<Value> {
+    Ok(Value::from(change(&plain_text(value)?)))
+}
+
+/// `x | default(value=y)`: `y` where `x` is null or not defined.
+fn default(value: Value, arguments: Kwargs, _: &State<'_>) -> TeraResult<Value> {
+    let fallback = arguments.must_get::<Value>("value")?;
+    Ok(if value.is_none() || value.is_undefined() { fallback } else { value })
+}
+
+/// `x | json`: a whole JSON literal, also of null, lists and maps.
+fn json(value: Value, _: Kwargs, _: &State<'_>) -> TeraResult<Value> {
+    if value.is_undefined() {
+        return Err(Refusal::UNDEFINED.into());
+    }
+    Ok(Value::from(json_literal(&value)))
+}
+
+/// `x | sh`: one quoted shell word.
+fn sh(value: Value, _: Kwargs, _: &State<'_>) -> TeraResult<Value> {
+    Ok(Value::from(shell_word(&plain_text(&value)?)?))
+}
+
+/// `x | replace(from="a", to="b")`: every `a` becomes `b`.
+fn replace(value: Value, arguments: Kwargs, _: &State<'_>) -> TeraResult<Value> {
+    let (from, to) = (text_argument(&arguments, "from")?, text_argument(&arguments, "to")?);
+    map(&value, |text| text.replace(&from, &to))
+}
+
+/// `x | indent(by=4)`: blanks before every line but the first, and none before an empty one.
+fn indent(value: Value, arguments: Kwargs, _: &State<'_>) -> TeraResult<Value> {
+    let by = argument(&arguments, "by", Value::as_i64)?.filter(|by| (0..=DEEPEST).contains(by));
+    let blanks = " ".repeat(by.ok_or(Refusal::NO_INDENT)? as usize);
+    map(&value, |text| {
+        let indented = |(index, line): (usize, &str)| match line.trim_end_matches('\n') {
+            "" => line.to_owned(),
+            _ if index == 0 => line.to_owned(),
+            _ => format!("{blanks}{line}"),
+        };
+        text.split_inclusive('\n').enumerate().map(indented).collect()
+    })
+}
+
+/// `x | b64decode`: the text that was encoded (RFC 4648, 4), with or without padding, in lines or not.
+fn b64decode(value: Value, _: Kwargs, _: &State<'_>) -> TeraResult<Value> {
+    let bytes = decode(&plain_text(&value)?).ok_or(Refusal::NOT_BASE64)?;
+    let text = String::from_utf8(bytes).map_err(|_| Refusal::NOT_TEXT)?;
+    Ok(Value::from(text))
+}
+
+fn decode(text: &str) -> Option<Vec<u8>> {
+    let all: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
+    let padding = all.iter().rev().take_while(|b| **b == b'=').count();
+    let digits = &all[..all.len() - padding];
+    if padding > 0 && (padding > 2 || !all.len().is_multiple_of(4)) || digits.len() % 4 == 1 {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(digits.len() * 3 / 4);
+    for group in digits.chunks(4) {
+        let mut bits = 0;
+        for digit in group {
+            let value = match digit {
+                b'A'..=b'Z' => digit - b'A',
+                b'a'..=b'z' => digit - b'a' + 26,
+                b'0'..=b'9' => digit - b'0' + 52,
+                b'+' => 62,
+                b'/' => 63,
+                _ => return None,
+            };
+            bits = bits << 6 | u32::from(value);
+        }
+        bits <<= 6 * (4 - group.len());
+        let [_, decoded @ ..] = bits.to_be_bytes();
+        // Bits behind the last byte mean nothing, and say something else than they seem to if they are set.
+        let (decoded, unused) = decoded.split_at(group.len() - 1);
+        if unused.iter().any(|byte| *byte != 0) {
+            return None;
+        }
+        bytes.extend(decoded);
+    }
+    Some(bytes)
+}

@@ -1,0 +1,203 @@
+//! Where a `{{ x }}` may stand: inside of quotes that the author wrote, outside of them, or in a comment.
+//!
+//! Decides that by reading the text between the tags as a reader of the file's format would, through every branch. It
+//! is no parser of these formats: it follows quotes, comments and nesting, takes the author's text to be what it looks
+//! like, and where two branches leave off differently it says so and does not guess. What a value looks like where it
+//! may stand is decided in `escape`.
+
+#![forbid(unsafe_code)]
+
+mod ini;
+mod json;
+mod shell;
+mod xml;
+mod yaml;
+
+use std::collections::BTreeSet;
+
+use super::front_matter::Escape;
+use super::scan::{Piece, Tag, TagKind};
+
+/// What a tag prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Printed {
+    /// A value by the file's escape.
+    Text,
+    /// A whole literal or word of the format.
+    Whole,
+    /// What the author vouches for.
+    Safe,
+}
+
+/// Where a print stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Value,
+    /// In a comment that ends with its line.
+    Comment,
+}
+
+/// Follows a format's text.
+trait Reader: Clone {
+    /// At the beginning of a file.
+    fn start() -> Self;
+    /// Goes on over text of the author's.
+    fn text(&mut self, text: &str);
+    /// Goes on over a print; what is wrong with its standing here, if anything is.
+    fn print(&mut self, what: Printed) -> Result<Place, &'static str>;
+    /// Where two branches meet; `None` where that cannot be.
+    fn join(&self, other: &Self) -> Option<Self>;
+}
+
+/// Judges every print of a body, and says which of them stand in a comment, by the beginning of their inside.
+pub(super) fn check(
+    body: &str,
+    pieces: &[Piece<'_>],
+    escape: Escape,
+    printed: impl Fn(&Tag<'_>) -> Printed,
+    complain: &mut impl FnMut(usize, String),
+) -> BTreeSet<usize> {
+    match escape {
+        // What it prints has no meaning in any quotes.
+        Escape::None => BTreeSet::new(),
+        Escape::Json => walk::<json::Json>(body, pieces, printed, complain),
+        Escape::Yaml => walk::<yaml::Yaml>(body, pieces, printed, complain),
+        Escape::Xml => walk::<xml::Xml>(body, pieces, printed, complain),
+        Escape::Shell => walk::<shell::Shell>(body, pieces, printed, complain),
+        Escape::Ini => walk::<ini::Ini>(body, pieces, printed, complain),
+    }
+}
+
+/// A block that is open.
+enum Frame<R> {
+    /// Where it stands, what was before it, where its branches ended, and whether it has an `else`.
+    If {
+        at: usize,
+        before: Option<R>,
+        ends: Vec<R>,
+        has_else: bool,
+    },
+    For {
+        at: usize,
+        before: Option<R>,
+        ends: Vec<R>,
+    },
+    /// What is captured is a text of its own.
+    Set {
+        at: usize,
+        before: Option<R>,
+    },
+}
+
+/// `None` for where a reader is means that nothing comes here, behind a `break`.
+fn walk<R: Reader>(
+    body: &str,
+    pieces: &[Piece<'_>],
+    printed: impl Fn(&Tag<'_>) -> Printed,
+    complain: &mut impl FnMut(usize, String),
+) -> BTreeSet<usize> {
+    let mut comments = BTreeSet::new();
+    let mut now = Some(R::start());
+    let mut open: Vec<Frame<R>> = Vec::new();
+    for piece in pieces {
+        let tag = match piece {
+            Piece::Text(at) => {
+                if let Some(reader) = &mut now {
+                    reader.text(&body[at.clone()]);
+                }
+                continue;
+            }
+            Piece::Tag(tag) => tag,
+        };
+        if tag.kind == TagKind::Print {
+            match now.as_mut().map(|reader| reader.print(printed(tag))) {
+                Some(Ok(Place::Comment)) => {
+                    comments.insert(tag.inside.start);
+                }
+                Some(Err(message)) => {
+                    let blank = body[tag.inside.clone()].len() - body[tag.inside.clone()].trim_start().len();
+                    let shown = super::unit::shortened(&body[tag.inside.clone()]);
+                    complain(tag.inside.start + blank, format!("`{{{{ {shown} }}}}` {message}"));
+                }
+                Some(Ok(Place::Value)) | None => {}
+            }
+            continue;
+        }
+        let (at, word) = tag.keyword();
+        match word {
+            "if" => {
+                open.push(Frame::If { at, before: now.clone(), ends: Vec::new(), has_else: false });
+            }
+            "for" => open.push(Frame::For { at, before: now.clone(), ends: Vec::new() }),
+            "set" | "set_global" if !tag.assigns() => {
+                open.push(Frame::Set { at, before: now.replace(R::start()) });
+            }
+            "elif" | "else" => match open.last_mut() {
+                Some(Frame::If { before, ends, has_else, .. }) => {
+                    ends.extend(std::mem::replace(&mut now, before.clone()));
+                    *has_else |= word == "else";
+                }
+                Some(Frame::For { before, ends, .. }) => {
+                    ends.extend(std::mem::replace(&mut now, before.clone()));
+                }
+                _ => {}
+            },
+            "break" | "continue" => {
+                let innermost = open.iter_mut().rev().find_map(|frame| match frame {
+                    Frame::For { ends, .. } => Some(ends),
+                    _ => None,
+                });
+                if let (Some(ends), Some(reader)) = (innermost, now.take()) {
+                    ends.push(reader);
+                }
+            }
+            "endif" | "endfor" | "endset" | "endset_global" => {
+                let Some(frame) = open.pop() else { continue };
+                now = close(frame, now, complain);
+            }
+            _ => {}
+        }
+    }
+    comments
+}
+
+/// Where the reader is behind a block.
+fn close<R: Reader>(frame: Frame<R>, now: Option<R>, complain: &mut impl FnMut(usize, String)) -> Option<R> {
+    let (at, what, mut ends) = match frame {
+        Frame::If { at, before, mut ends, has_else } => {
+            ends.extend(now);
+            ends.extend(before.filter(|_| !has_else));
+            (at, "the branches of this {% if %} end", ends)
+        }
+        Frame::For { at, before, mut ends } => {
+            ends.extend(now);
+            ends.extend(before);
+            (at, "this {% for %} begins and ends", ends)
+        }
+        Frame::Set { at, before } => {
+            if now.is_some_and(|now| now.join(&R::start()).is_none()) {
+                let message = "this {% set %} begins and ends at different sides of a quote or a comment; \
+                               make each {% set %} whole in itself";
+                complain(at, message.to_owned());
+            }
+            return before;
+        }
+    };
+    // The last is where the reader would be if nothing of the block were there.
+    let mut joined = ends.pop()?;
+    for end in ends {
+        match end.join(&joined) {
+            Some(both) => joined = both,
+            None => {
+                let message =
+                    "at different sides of a quote or a comment; close in each branch what it opens";
+                complain(at, format!("{what} {message}"));
+                break;
+            }
+        }
+    }
+    Some(joined)
+}
+
+#[cfg(test)]
+mod tests;
