@@ -138,8 +138,8 @@ impl TemplateSet {
             match when.render(engine, &tera::Context::new()) {
                 Ok(truth) if truth == "true" => true,
                 Ok(_) => {
-                    let message = "is never true, so that the template never writes anything; take it away, or its when";
-                    problems.push(Problem::at(&when.file, when.body.origin().at, message));
+                    let message = "when is never true, so that nothing is ever written; take the template away, or its when";
+                    problems.push(Problem::at(&when.file, when.at, message));
                     false
                 }
                 Err(problem) => {

@@ -71,11 +71,6 @@ impl Body {
         self.rewritten.push_str(insertion);
     }
 
-    /// Where the text stands.
-    pub(super) fn origin(&self) -> Origin {
-        self.origin
-    }
-
     /// Where a name first stands in the file.
     pub(super) fn find(&self, name: &str) -> Option<At> {
         let pieces = pieces(&self.original).ok()?;

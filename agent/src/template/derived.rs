@@ -129,7 +129,7 @@ impl Derivations {
                 let value = if *single { typed(&text) } else { Some(Value::from(text)) };
                 let refused = || {
                     let message = format!("derived `{name}` {}", super::refusal::Refusal::CONTROL.sentence());
-                    Problem::at(&unit.file, unit.body.origin().at, message)
+                    Problem::at(&unit.file, unit.at, message)
                 };
                 value.ok_or_else(refused)
             });

@@ -170,9 +170,11 @@ impl Template {
         };
         for element in elements {
             match self.one(engine, view, scope, element.as_ref()) {
-                Ok(Ok(file)) => output.files.push(file),
-                Ok(Err(absent)) => output.absent.push(absent),
-                Err(problem) => problems.push(problem),
+                Ok(Some(Ok(file))) => output.files.push(file),
+                Ok(Some(Err(absent))) => output.absent.push(absent),
+                Ok(None) => {}
+                // The others would fail in the same words.
+                Err(problem) => return problems.push(problem),
             }
         }
     }
@@ -197,27 +199,31 @@ impl Template {
         }
     }
 
+    /// The file of one element, or that it is not to be; nothing where one that is not to be cannot have a path either.
     fn one(
         &self,
         engine: &Tera,
         view: &View,
         scope: Scope<'_>,
         element: Option<&Element>,
-    ) -> Result<Result<Rendered, Absent>, Problem> {
-        let path = self.path.fill(|slot| element?.name(slot)).map_err(|slot| {
+    ) -> Result<Option<Result<Rendered, Absent>>, Problem> {
+        let path = self.path.fill(|slot| element?.name(slot));
+        let secret = scope.each.is_some_and(|each| scope.is_sensitive(each));
+        let plain = with(&view.plain, element, false);
+        if let Some(when) = &self.when
+            && when.render(engine, &plain)? != "true"
+        {
+            let absent =
+                |path| Err(Absent { template: self.file.clone(), path, keep: self.rules.keep_absent });
+            return Ok(path.ok().map(absent));
+        }
+        let path = path.map_err(|slot| {
             let message = format!(
                 "the value for {slot} in path = \"{}\" must be 1 to 64 of the characters a-z, 0-9 and -",
                 self.path.written()
             );
             Problem::with(&self.file, message)
         })?;
-        let secret = scope.each.is_some_and(|each| scope.is_sensitive(each));
-        let plain = with(&view.plain, element, false);
-        if let Some(when) = &self.when
-            && when.render(engine, &plain)? != "true"
-        {
-            return Ok(Err(Absent { template: self.file.clone(), path, keep: self.rules.keep_absent }));
-        }
         let content = Zeroizing::new(self.body.render(engine, &plain)?);
         let shown = match &view.masked {
             Some(masked) if self.sensitive => {
@@ -225,7 +231,7 @@ impl Template {
             }
             _ => Shown::Content,
         };
-        Ok(Ok(Rendered {
+        Ok(Some(Ok(Rendered {
             template: self.file.clone(),
             path,
             mode: self.mode,
@@ -234,7 +240,7 @@ impl Template {
             content,
             shown,
             rules: self.rules.clone(),
-        }))
+        })))
     }
 }
 

@@ -18,7 +18,7 @@ use super::filters;
 use super::names::{self, Scope};
 use super::refusal::Refusal;
 use super::scan::{Piece, Tag, TagKind, pieces, tags};
-use crate::problem::Problem;
+use crate::problem::{At, Problem};
 
 /// Problems of one unit that are said; whoever has more mends these first.
 const MOST_PROBLEMS: usize = 50;
@@ -36,6 +36,8 @@ pub(super) struct Unit {
     /// Every variable that is read, in any branch.
     pub(super) names: BTreeSet<String>,
     pub(super) body: Body,
+    /// Where it begins.
+    pub(super) at: At,
 }
 
 impl Unit {
@@ -74,7 +76,7 @@ impl Unit {
             return None;
         }
         let body = Body::rewrite(text, origin, &pieces, |tag| print(tag).function());
-        Some(Self { file: file.to_owned(), name, names: names::variables(&pieces), body })
+        Some(Self { file: file.to_owned(), name, names: names::variables(&pieces), body, at: origin.at })
     }
 
     /// Checks an expression, as it stands in a `when`.
@@ -90,12 +92,13 @@ impl Unit {
             |pieces| matches!(&pieces[..], [Piece::Tag(tag)] if tag.inside.end + 2 == whole.len()),
         );
         if !single {
-            problems.push(Problem::at(file, origin.at, "is no expression; write it without braces"));
+            problems.push(Problem::at(file, origin.at, "when is no expression; write it without braces"));
             return None;
         }
-        Self::check((file, name), (&whole, origin.before(3)), scope, problems, |_, _| {
+        let unit = Self::check((file, name), (&whole, origin.before(3)), scope, problems, |_, _| {
             move |_: &Tag<'_>| print
-        })
+        });
+        unit.map(|unit| Self { at: origin.at, ..unit })
     }
 
     /// Whether it is a single `{{ x }}` and nothing else.
