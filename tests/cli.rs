@@ -127,7 +127,7 @@ fn exit_statuses_are_what_the_help_says() {
 fn help_names_every_command_and_every_exit_status() {
     let help = text(&agent(&["--help"]).output().expect("runs").stdout);
     for word in [
-        "run", "apply", "plan", "check", "env", "get", "schema", "detect", "--root", "--config", "--source",
+        "run", "apply", "plan", "check", "render", "env", "get", "schema", "detect", "--root", "--config", "--source",
         "--report",
     ] {
         assert!(help.contains(&format!("{word} ")), "{word} is not in\n{help}");
@@ -136,6 +136,42 @@ fn help_names_every_command_and_every_exit_status() {
         help.contains("--json") && help.contains("--log <LEVEL>") && help.contains("78 the configuration"),
         "{help}"
     );
+}
+
+#[test]
+fn render_prints_what_templates_come_to_and_needs_no_machine() {
+    let machine = Machine::new("");
+    machine.write(
+        "root/etc/ovf-agent/templates/b.tera",
+        "+++\npath = \"/etc/b\"\nwhen = \"peer is not none\"\n+++\n{{ peer }}\n",
+    );
+    let config = machine.path("root/etc/ovf-agent").display().to_string();
+    let env = machine.path("env.xml").display().to_string();
+    let render = |arguments: &[&str]| {
+        let output = agent(&["render", "--config", &config]).args(arguments).output().expect("runs");
+        (output.status.code(), text(&output.stdout))
+    };
+    let (status, all) = render(&["--env", &env]);
+    assert_eq!(status, Some(0));
+    assert_eq!(
+        all,
+        "==> /etc/a (mode 0600; templates/a.tera)\n192.0.2.11 ********\n==> /etc/b: not to be (templates/b.tera)\n"
+    );
+    let given = ["--set", "ip=10.0.0.1", "--set", "password=planted", "--set", "db.peer=10.0.0.2"];
+    assert_eq!(render(&[&given[..], &["a"]].concat()).1, "10.0.0.1 ********\n");
+    assert_eq!(render(&[&given[..], &["a", "--show-sensitive"]].concat()).1, "10.0.0.1 planted\n");
+    assert_eq!(render(&[&given[..], &["/etc/b"]].concat()).1, "10.0.0.2\n");
+    assert_eq!(render(&["--env", &env, "--set", "peer=10.0.0.3", "b.tera"]).1, "10.0.0.3\n");
+    assert!(!render(&[&given[..], &["--json"]].concat()).1.contains("planted"));
+    for (arguments, want) in [
+        (&["nothing"][..], 64),
+        (&["--set", "ip"], 64),
+        (&["--set", "nothing=1"], 64),
+        (&["--set", "ip=x"], 78),
+        (&["--env", "/nonexistent"], 1),
+    ] {
+        assert_eq!(render(arguments).0, Some(want), "{arguments:?}");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod files;
+mod render;
 mod view;
 
 use std::borrow::Cow;
@@ -87,6 +88,8 @@ enum Command {
     Plan,
     /// Check the configuration and the templates, without an environment
     Check,
+    /// Print what the templates come to with values that you give, or by default; needs no machine
+    Render(render::Render),
     /// Show the environment
     Env(Env),
     /// Print the value of a parameter, by its name or by its property's key
@@ -187,6 +190,7 @@ impl Cli {
             Command::Apply => common.apply(out),
             Command::Plan => common.plan(out),
             Command::Check => common.check(out),
+            Command::Render(wanted) => common.render(out, &wanted),
             Command::Env(env) => common.env(out, &env),
             Command::Get { key, show_sensitive } => common.get(out, &key, show_sensitive),
             Command::Schema { ovf } => common.schema(out, ovf),

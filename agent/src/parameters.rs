@@ -116,6 +116,18 @@ impl Declared {
         self.sensitive_keys.contains(key)
     }
 
+    /// The key of the property that feeds a parameter, and the sibling whose it is; `*` for all of them.
+    pub fn source(&self, name: &str) -> Option<(&str, Option<&str>)> {
+        self.by_name.get(name).map(|parameter| {
+            let entity = match &parameter.entity {
+                Entity::Own => None,
+                Entity::Sibling(id) => Some(id.as_str()),
+                Entity::Every => Some("*"),
+            };
+            (parameter.key.as_str(), entity)
+        })
+    }
+
     /// The name of the parameter that the guest's own property `key` feeds.
     pub fn name_of_key(&self, key: &str) -> Option<&str> {
         self.own().find(|(_, parameter)| parameter.key == key).map(|(name, _)| name)

@@ -122,6 +122,16 @@ impl TemplateSet {
         self.templates.iter().any(|template| template.file == file)
     }
 
+    /// Keeps the templates of this name, or that write this path; false where there is none.
+    pub fn keep_only(&mut self, name: &str) -> bool {
+        self.templates.retain(|template| {
+            let file = template.file.rsplit('/').next().unwrap_or_default();
+            let names = [&template.file, file, file.trim_end_matches(".tera"), template.path.written()];
+            names.contains(&name)
+        });
+        !self.templates.is_empty()
+    }
+
     /// The templates that write into a directory, or may, and the paths that they write.
     pub fn touching(&self, directory: &Path) -> impl Iterator<Item = (&str, &str)> {
         self.templates

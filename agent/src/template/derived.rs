@@ -1,7 +1,8 @@
 //! `[derived]` of `agent.toml`: values that are made from parameters before any template is rendered.
 //!
 //! Decides their order, which follows from the names in them, and what they come to: a single `{{ expression }}` keeps
-//! its type, so that a truth value stays one; everything else is text, and an empty text is null. A derived value is
+//! its type, so that a truth value stays one; everything else is text. An
+//! empty text is null, and so is what is made of something that has no value. A derived value is
 //! as secret as what it is made from. It shares its name space with the parameters.
 
 #![forbid(unsafe_code)]
@@ -125,7 +126,8 @@ impl Derivations {
                 failed.insert(name.clone());
                 continue;
             }
-            let value = unit.render(engine, context).and_then(|text| {
+            let value = unit.render_optional(engine, context).and_then(|text| {
+                let Some(text) = text else { return Ok(Value::none()) };
                 let value = if *single { typed(&text) } else { Some(Value::from(text)) };
                 let refused = || {
                     let message = format!("derived `{name}` {}", super::refusal::Refusal::CONTROL.sentence());

@@ -69,12 +69,16 @@ pub(super) fn register(engine: &mut Tera) {
     engine.register_filter("sha512_crypt", crypt::filter);
 }
 
-/// An argument, which may be of the wrong kind; null counts as left out.
+/// A value that is there; of null there is nothing to be made.
+fn given(value: &Value) -> Result<&Value, Refusal> {
+    if value.is_none() { Err(Refusal::NULL) } else { Ok(value) }
+}
+
+/// An argument, which may be of the wrong kind, or have no value.
 fn argument<T>(arguments: &Kwargs, name: &str, read: impl Fn(&Value) -> Option<T>) -> TeraResult<Option<T>> {
     match arguments.get::<Value>(name)? {
         None => Ok(None),
-        Some(value) if value.is_none() => Ok(None),
-        Some(value) => read(&value).map(Some).ok_or_else(|| Refusal::ARGUMENT.into()),
+        Some(value) => read(given(&value)?).map(Some).ok_or_else(|| Refusal::ARGUMENT.into()),
     }
 }
 

@@ -1,4 +1,6 @@
-use super::{TemplateSet, TemplateSource};
+use std::collections::BTreeMap;
+
+use super::{DerivedSource, TemplateSet, TemplateSource};
 use crate::parameters::{Declaration, Declared};
 
 fn declared() -> Declared {
@@ -94,4 +96,35 @@ fn what_is_wrong_is_said_where_it_stands() {
     ] {
         assert!(problems(body).iter().any(|problem| problem == want), "{body}: {:?}", problems(body));
     }
+}
+
+/// The templates in the documentation, and the values that it derives.
+#[test]
+fn the_documented_templates_are_right() {
+    let text = include_str!("../../../docs/templates.md");
+    let blocks = |language: &str| {
+        let open = format!("```{language}\n");
+        let parts: Vec<&str> = text.split(open.as_str()).skip(1).collect();
+        parts.into_iter().map(|part| part.split("```").next().unwrap_or_default()).collect::<Vec<_>>()
+    };
+    let mut declared = Declared::default();
+    for (name, kind) in [("ip", "ipv4"), ("peer", "ipv4"), ("mask", "string"), ("primary", "bool")] {
+        let declaration: Declaration =
+            toml::from_str(&format!("key = \"{name}\"\ntype = \"{kind}\"")).expect("a declaration");
+        declared.insert(name.to_owned(), declaration).expect(name);
+    }
+    let derived = blocks("toml").join("") + "servers = \"{{ [ip] }}\"\n";
+    let table: BTreeMap<String, BTreeMap<String, toml::Spanned<String>>> =
+        toml::from_str(&derived).expect("TOML");
+    let derived =
+        table.into_values().flatten().map(|(name, value)| DerivedSource::new("d", name, value, &derived));
+    let templates: Vec<_> = blocks("tera")
+        .into_iter()
+        .enumerate()
+        .map(|(index, text)| TemplateSource { file: index.to_string(), text: text.to_owned() })
+        .collect();
+    assert!(templates.len() > 3);
+    let mut problems = Vec::new();
+    TemplateSet::compile(templates, derived.collect(), &declared, &mut problems);
+    assert_eq!(problems, []);
 }

@@ -23,6 +23,9 @@ use crate::problem::{At, Problem};
 /// Problems of one unit that are said; whoever has more mends these first.
 const MOST_PROBLEMS: usize = 50;
 
+/// What is said of an engine's error that is none of our refusals.
+const UNFIT: &str = "cannot be evaluated: a type does not fit, or an argument is missing";
+
 /// In a context whose secrets are masked, so that what is rendered is for people to look at.
 pub(super) const MASKED: &str = "__masked";
 
@@ -108,9 +111,24 @@ impl Unit {
 
     /// Renders it.
     pub(super) fn render(&self, engine: &Tera, context: &Context) -> Result<String, Problem> {
-        engine.render(&self.name, context).map_err(|error| {
-            self.problem(&error, "cannot be evaluated: a type does not fit, or an argument is missing")
-        })
+        engine.render(&self.name, context).map_err(|error| self.problem(&error, UNFIT))
+    }
+
+    /// Renders it; `None` where something in it has no value.
+    pub(super) fn render_optional(
+        &self,
+        engine: &Tera,
+        context: &Context,
+    ) -> Result<Option<String>, Problem> {
+        match engine.render(&self.name, context) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) => match error.kind() {
+                ErrorKind::RenderingError(report) if Refusal::of(report.message()) == Some(Refusal::NULL) => {
+                    Ok(None)
+                }
+                _ => Err(self.problem(&error, UNFIT)),
+            },
+        }
     }
 
     /// Position and a sentence of ours. The engine's message is looked at only to tell known cases apart.

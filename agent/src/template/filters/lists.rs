@@ -4,7 +4,7 @@
 
 use tera::{Kwargs, State, Tera, TeraResult, Value};
 
-use super::{argument, text_argument};
+use super::{argument, given, text_argument};
 use crate::template::refusal::Refusal;
 use crate::template::unit::plain_text;
 
@@ -21,7 +21,7 @@ pub(super) fn register(engine: &mut Tera) {
 }
 
 fn list(value: &Value) -> TeraResult<&[Value]> {
-    value.as_array().ok_or_else(|| Refusal::NO_LIST.into())
+    given(value)?.as_array().ok_or_else(|| Refusal::NO_LIST.into())
 }
 
 /// `x | join(sep=", ")`: the elements, each of which must be printable, as one text.
@@ -33,7 +33,7 @@ fn join(value: Value, arguments: Kwargs, _: &State<'_>) -> TeraResult<Value> {
 
 /// `x | length`: of text in characters, of a list or a map in elements.
 fn length(value: Value, _: Kwargs, _: &State<'_>) -> TeraResult<Value> {
-    let length = match value.as_str() {
+    let length = match given(&value)?.as_str() {
         Some(text) => Some(text.chars().count()),
         None if value.is_array() || value.is_map() => value.len(),
         None => None,

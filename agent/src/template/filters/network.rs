@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use tera::{Kwargs, State, Tera, TeraResult, Value};
 
-use super::argument;
+use super::{argument, given};
 use crate::template::refusal::Refusal;
 
 pub(super) fn register(engine: &mut Tera) {
@@ -27,8 +27,12 @@ struct Address {
 }
 
 impl Address {
-    fn read(value: &Value) -> Option<Self> {
-        let text = value.as_str()?.trim();
+    /// Nothing where it is no address.
+    fn read(value: &Value) -> Result<Option<Self>, Refusal> {
+        given(value).map(|value| Self::parse(value.as_str()?.trim()))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
         let (ip, length) = text.split_once('/').map_or((text, None), |(ip, length)| (ip, Some(length)));
         let ip: IpAddr = ip.parse().ok()?;
         let length = match length {
@@ -87,7 +91,7 @@ fn netmask(value: Value, arguments: Kwargs, _: &State<'_>) -> TeraResult<Value> 
     let given = argument(&arguments, "prefix", mask_value)?;
     let address = match value.as_i64() {
         Some(length) => Address { ip: Ipv4Addr::UNSPECIFIED.into(), length: u32::try_from(length).ok() },
-        None => Address::read(&value).ok_or(Refusal::NO_PREFIX)?,
+        None => Address::read(&value)?.ok_or(Refusal::NO_PREFIX)?,
     };
     let (ip, length) = address.masked(given).ok_or(Refusal::NO_PREFIX)?;
     let ones = match ip {
@@ -99,7 +103,7 @@ fn netmask(value: Value, arguments: Kwargs, _: &State<'_>) -> TeraResult<Value> 
 
 /// `"255.255.255.0" | prefix`, `"192.0.2.1/24" | prefix`: `24`, a number.
 fn prefix(value: Value, _: Kwargs, _: &State<'_>) -> TeraResult<Value> {
-    let length = match Address::read(&value) {
+    let length = match Address::read(&value)? {
         Some(Address { length: Some(length), .. }) => Some(length),
         _ => value.as_str().filter(|text| text.contains('.')).and_then(|text| mask_length(text.trim())),
     };
@@ -109,7 +113,7 @@ fn prefix(value: Value, _: Kwargs, _: &State<'_>) -> TeraResult<Value> {
 /// `ip | network(mask=24)`, `"192.0.2.1/24" | network`: `192.0.2.0`.
 fn network(value: Value, arguments: Kwargs, _: &State<'_>) -> TeraResult<Value> {
     let mask = argument(&arguments, "mask", mask_value)?;
-    let masked = Address::read(&value).and_then(|address| address.masked(mask));
+    let masked = Address::read(&value)?.and_then(|address| address.masked(mask));
     let (ip, length) = masked.ok_or(Refusal::NO_NETWORK)?;
     Ok(Value::from(with_rest(ip, length, false).to_string()))
 }
@@ -117,14 +121,14 @@ fn network(value: Value, arguments: Kwargs, _: &State<'_>) -> TeraResult<Value> 
 /// `ip | broadcast(mask=24)`, `"192.0.2.1/24" | broadcast`: `192.0.2.255`. IPv6 has no broadcast.
 fn broadcast(value: Value, arguments: Kwargs, _: &State<'_>) -> TeraResult<Value> {
     let mask = argument(&arguments, "mask", mask_value)?;
-    let masked = Address::read(&value).and_then(|address| address.masked(mask));
+    let masked = Address::read(&value)?.and_then(|address| address.masked(mask));
     let (ip, length) = masked.filter(|(ip, _)| ip.is_ipv4()).ok_or(Refusal::NO_BROADCAST)?;
     Ok(Value::from(with_rest(ip, length, true).to_string()))
 }
 
 /// `"192.0.2.1/24" | reverse_zone`: `2.0.192.in-addr.arpa`. Without a length it is 24 for IPv4 and 64 for IPv6.
 fn reverse_zone(value: Value, _: Kwargs, _: &State<'_>) -> TeraResult<Value> {
-    let Address { ip, length } = Address::read(&value).ok_or(Refusal::NO_ZONE)?;
+    let Address { ip, length } = Address::read(&value)?.ok_or(Refusal::NO_ZONE)?;
     let (bits, usual) = if ip.is_ipv4() { (8, 24) } else { (4, 64) };
     let length = length.unwrap_or(usual);
     if length == 0 || length % bits != 0 {

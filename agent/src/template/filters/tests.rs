@@ -88,7 +88,10 @@ fn filters_refuse_what_they_do_not_take_and_never_quote_it() {
         (r#""192.0.2.1/24" | network(mask=25)"#, Refusal::NO_NETWORK),
         (r#""192.0.2.1" | network(mask="255.0.255.0")"#, Refusal::ARGUMENT),
         (r#""192.0.2.01" | network(mask=24)"#, Refusal::NO_NETWORK),
-        ("none | network(mask=24)", Refusal::NO_NETWORK),
+        ("none | network(mask=24)", Refusal::NULL),
+        (r#""192.0.2.1" | network(mask=none)"#, Refusal::NULL),
+        ("none | first", Refusal::NULL),
+        ("none | length", Refusal::NULL),
         (r#""2001:db8::1/64" | broadcast"#, Refusal::NO_BROADCAST),
         (r#""192.0.2.1/25" | reverse_zone"#, Refusal::NO_ZONE),
         (r#""192.0.2.1/0" | reverse_zone"#, Refusal::NO_ZONE),
@@ -113,7 +116,8 @@ fn filters_refuse_what_they_do_not_take_and_never_quote_it() {
         (r#""a" | sha512_crypt(salt="not$a$salt")"#, Refusal::NO_SALT),
         (r#""a" | sha512_crypt(salt="toolongsaltstring")"#, Refusal::NO_SALT),
         (r#""a" | sha512_crypt(salt="saltstring", rounds=10)"#, Refusal::NO_ROUNDS),
-        (r#""a" | sha512_crypt(salt=none)"#, Refusal::ARGUMENT),
+        (r#""a" | sha512_crypt(salt=none)"#, Refusal::NULL),
+        (r#""a" | sha512_crypt(salt=5)"#, Refusal::ARGUMENT),
     ] {
         assert_eq!(value(expression), Err(Some(want)), "{expression}");
     }
@@ -133,4 +137,31 @@ fn sha512_crypt_agrees_with_openssl() {
             value(&format!("'{}' | sha512_crypt(salt=\"abcDEF./01234567\")", password.replace('\'', "\\'")));
         assert_eq!(got, Ok(format!("{:?}", want.trim_end())), "{password}");
     }
+}
+
+/// The table of filters in the documentation: every filter there is, with an example that gives what it says.
+#[test]
+fn the_documented_filters_give_what_is_said_of_them() {
+    let text =
+        include_str!("../../../../docs/templates.md").split("\n## Filters\n").nth(1).expect("a section");
+    let mut documented = Vec::new();
+    for row in text.lines().filter(|line| line.starts_with("| `")) {
+        let row = row.replace("\\|", "\u{0}");
+        let mut cells = row.split('|').map(|cell| cell.trim().trim_matches('`').replace('\u{0}', "|"));
+        let [_, filter, example, gives] = std::array::from_fn(|_| cells.next().unwrap_or_default());
+        let name = filter.split('(').next().unwrap_or_default().to_owned();
+        let (_, needed, optional) =
+            crate::template::filters::KNOWN.iter().find(|(known, ..)| *known == name).expect(&name);
+        let arguments = needed.iter().chain(*optional);
+        assert!(arguments.into_iter().all(|argument| filter.contains(&format!("{argument}="))), "{filter}");
+        assert!(example.contains(&format!("| {name}")), "{example}");
+        // The engine reads no escapes but those of quotes in its strings.
+        let json: serde_json::Value =
+            serde_json::from_str(&value(&example.replace("\\n", "\n")).expect(&example)).expect("JSON");
+        let got = json.as_str().map_or_else(|| json.to_string(), str::to_owned).replace('\n', "\\n");
+        assert_eq!(got, gives, "{example}");
+        documented.push(name);
+    }
+    let known: Vec<_> = crate::template::filters::KNOWN.iter().map(|(name, ..)| *name).collect();
+    assert_eq!(documented, known);
 }
