@@ -127,8 +127,8 @@ fn exit_statuses_are_what_the_help_says() {
 fn help_names_every_command_and_every_exit_status() {
     let help = text(&agent(&["--help"]).output().expect("runs").stdout);
     for word in [
-        "run", "apply", "plan", "check", "render", "env", "get", "schema", "detect", "--root", "--config", "--source",
-        "--report",
+        "run", "apply", "plan", "check", "render", "explain", "env", "get", "schema", "detect", "--root",
+        "--config", "--source",
     ] {
         assert!(help.contains(&format!("{word} ")), "{word} is not in\n{help}");
     }
@@ -172,6 +172,42 @@ fn render_prints_what_templates_come_to_and_needs_no_machine() {
     ] {
         assert_eq!(render(arguments).0, Some(want), "{arguments:?}");
     }
+}
+
+#[test]
+fn explain_tells_where_each_line_comes_from() {
+    let machine = Machine::new(
+        "port = { key = \"db.port\", type = \"int\", default = 5432 }\n\n\
+         [derived]\nlogin = \"db:{{ password }}\"\n",
+    );
+    machine.write(
+        "root/etc/ovf-agent/templates/b.tera",
+        "+++\npath = \"/etc/b\"\nmode = \"0600\"\nescape = \"ini\"\n+++\n\
+         # {{ environment.id }}\n\
+         {%- if ip %}\n\
+         listen = {{ ip }}:{{ port }} {% raw %}{{ x }}{% endraw %}\n\
+         {% endif %}\n\
+         login = {{ login }}\n",
+    );
+    let said = machine.run(&["explain", "/etc/b"]);
+    assert_eq!(said.status.code(), Some(0), "{said:?}");
+    let want = "   1  # DB1
+      templates/b.tera:6:1
+      templates/b.tera:6:6  environment
+   2  listen = 192.0.2.11:5432 {{ x }}
+      templates/b.tera:8:1  ip: environment, property db.ip
+      templates/b.tera:8:13  ip: environment, property db.ip
+      templates/b.tera:8:22  ip: environment, property db.ip; port: default, property db.port
+   3
+      templates/b.tera:9:12
+   4  login = ********
+      templates/b.tera:10:1
+      templates/b.tera:10:12  login: derived from password: environment, property db.password
+";
+    assert_eq!(text(&said.stdout), want);
+    let said = machine.run(&["explain", "/etc/b", "--json"]);
+    assert_eq!(json(&said)["lines"][3]["text"], "login = ********");
+    assert_eq!(machine.run(&["explain", "/etc/nothing"]).status.code(), Some(64));
 }
 
 #[test]

@@ -11,7 +11,7 @@ mod finder;
 mod link;
 pub mod run;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tracing::{debug, info, warn};
 
@@ -22,12 +22,13 @@ use crate::environment::{self, Environment, Platform};
 use crate::interfaces::Interfaces;
 use crate::parameters::{Generated, Parameters, Value};
 use crate::plan::{Past, Plan};
+use crate::problem::Problems;
 use crate::protocol;
 use crate::report::{Part, Report, Stage, Took};
 use crate::secrets;
 use crate::state::{Instance, State};
 use crate::sys::{Root, clock, process};
-use crate::template::{Output, Surroundings};
+use crate::template::{Explained, Output, Surroundings};
 use crate::transport::boot::Boot;
 use crate::transport::{self, Document, Here, Source};
 
@@ -272,6 +273,34 @@ impl Machine {
         parameters: &Parameters,
         received: Option<&Received>,
     ) -> Result<Output> {
+        self.surrounded(received, |surroundings| {
+            config.templates.render(&config.parameters, parameters, surroundings)
+        })
+    }
+
+    /// Where the lines of the file at `path` come from, and the parameters' values; nothing where no template writes it.
+    ///
+    /// # Errors
+    /// A value breaks a rule, or a template cannot be rendered with it.
+    pub fn explain(
+        &mut self,
+        config: &Config,
+        received: Option<&Received>,
+        path: &Path,
+    ) -> Result<(Option<Explained>, Parameters)> {
+        let (parameters, _) = self.parameters(config, received)?;
+        let explained = self.surrounded(received, |surroundings| {
+            config.templates.explain(path, &config.parameters, &parameters, surroundings)
+        })?;
+        Ok((explained, parameters))
+    }
+
+    /// Does something with what templates see besides parameters.
+    fn surrounded<T>(
+        &mut self,
+        received: Option<&Received>,
+        render: impl FnOnce(Surroundings<'_>) -> std::result::Result<T, Problems>,
+    ) -> Result<T> {
         let environment = received.map(|received| &received.environment);
         let begin = clock::now();
         let nowhere = Platform::default();
@@ -285,10 +314,7 @@ impl Machine {
             adapters: environment.map_or(&[], |e| &e.adapters),
             interfaces: &interfaces,
         };
-        let rendered = config
-            .templates
-            .render(&config.parameters, parameters, surroundings)
-            .map_err(|problems| Fault::rendering(&problems))?;
+        let rendered = render(surroundings).map_err(|problems| Fault::rendering(&problems))?;
         self.took.template = micros_since(begin);
         Ok(rendered)
     }

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod explain;
 mod files;
 mod render;
 mod view;
@@ -90,6 +91,11 @@ enum Command {
     Check,
     /// Print what the templates come to with values that you give, or by default; needs no machine
     Render(render::Render),
+    /// Tell where each line of a file comes from: template, parameters, properties
+    Explain {
+        /// The file, as its template's path says
+        path: PathBuf,
+    },
     /// Show the environment
     Env(Env),
     /// Print the value of a parameter, by its name or by its property's key
@@ -191,6 +197,7 @@ impl Cli {
             Command::Plan => common.plan(out),
             Command::Check => common.check(out),
             Command::Render(wanted) => common.render(out, &wanted),
+            Command::Explain { path } => common.explain(out, &path),
             Command::Env(env) => common.env(out, &env),
             Command::Get { key, show_sensitive } => common.get(out, &key, show_sensitive),
             Command::Schema { ovf } => common.schema(out, ovf),

@@ -19,6 +19,7 @@ mod refusal;
 mod render;
 mod rules;
 mod scan;
+mod trace;
 mod unit;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +29,7 @@ pub use context::{MASK, Surroundings};
 pub use derived::DerivedSource;
 pub use front_matter::Escape;
 pub use render::{Absent, Output, Rendered, Rules, Shown};
+pub use trace::{Explained, Line, Part};
 
 use crate::parameters::Declared;
 use crate::problem::{At, Problem};

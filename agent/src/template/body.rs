@@ -39,8 +39,10 @@ impl Origin {
 pub(super) struct Body {
     /// What Tera compiles.
     pub(super) rewritten: String,
-    original: String,
-    origin: Origin,
+    pub(super) original: String,
+    pub(super) origin: Origin,
+    /// What each `{{ x }}` is rewritten to call, in order.
+    pub(super) functions: Vec<&'static str>,
     /// Where in the rewritten text something was put in, and how much, in order.
     insertions: Vec<(usize, usize)>,
 }
@@ -53,11 +55,18 @@ impl Body {
         pieces: &[Piece<'_>],
         function: impl Fn(&Tag<'_>) -> &'static str,
     ) -> Self {
-        let mut this =
-            Self { rewritten: String::new(), original: body.to_owned(), origin, insertions: Vec::new() };
+        let mut this = Self {
+            rewritten: String::new(),
+            original: body.to_owned(),
+            origin,
+            functions: Vec::new(),
+            insertions: Vec::new(),
+        };
         let mut done = 0;
         for tag in tags(pieces).filter(|tag| tag.kind == TagKind::Print) {
-            this.copy(&body[done..tag.inside.start], &format!(" {}(v=(", function(tag)));
+            let function = function(tag);
+            this.functions.push(function);
+            this.copy(&body[done..tag.inside.start], &format!(" {function}(v=("));
             this.copy(&body[tag.inside.clone()], ")) ");
             done = tag.inside.end;
         }

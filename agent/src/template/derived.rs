@@ -104,6 +104,11 @@ impl Derivations {
         this
     }
 
+    /// The names that a derived value is made from.
+    pub(super) fn made_from(&self, name: &str) -> Option<&BTreeSet<String>> {
+        self.in_order.iter().find(|one| one.name == name).map(|one| &one.unit.names)
+    }
+
     /// What the engine must compile.
     pub(super) fn units(&self) -> impl Iterator<Item = &Unit> {
         self.in_order.iter().map(|one| &one.unit)

@@ -149,7 +149,11 @@ impl Raw {
                     complain(Some(path.span().start), message);
                 }
                 let target = Target::parse(path.get_ref(), self.for_each.is_some());
-                target.map_err(|(at, message)| complain(Some(inside(toml, path.span().start, path.get_ref(), at).0), message)).ok()
+                target
+                    .map_err(|(at, message)| {
+                        complain(Some(inside(toml, path.span().start, path.get_ref(), at).0), message)
+                    })
+                    .ok()
             }
         };
         let mode = self.mode.map_or(Some(0o644), |mode| {

@@ -37,6 +37,10 @@ enum Place {
     Comment,
 }
 
+/// Said of a print of which only some branches before it make a comment.
+const UNSURE: &str =
+    "stands behind a comment that one branch before it has and another has not; begin a line before it";
+
 /// Follows a format's text.
 trait Reader: Clone {
     /// At the beginning of a file.

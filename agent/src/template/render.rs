@@ -104,7 +104,7 @@ pub(super) struct View {
 }
 
 /// One element of a `for-each`: its value, its place, and its key in a map.
-struct Element {
+pub(super) struct Element {
     item: Value,
     index: usize,
     key: Option<String>,
@@ -180,7 +180,7 @@ impl Template {
     }
 
     /// The elements that there is a file for; one that is none where there is no `for-each`.
-    fn elements(&self, context: &Context) -> Result<Vec<Option<Element>>, Problem> {
+    pub(super) fn elements(&self, context: &Context) -> Result<Vec<Option<Element>>, Problem> {
         let Some((name, at)) = &self.each else { return Ok(vec![None]) };
         let value = context.get(name).cloned().unwrap_or_else(Value::none);
         let element =
@@ -246,7 +246,7 @@ impl Template {
 
 impl Element {
     /// What a place in a path is filled with.
-    fn name(&self, slot: &Slot) -> Option<String> {
+    pub(super) fn name(&self, slot: &Slot) -> Option<String> {
         let text = |value: &Value| {
             value.as_str().map(str::to_owned).or_else(|| value.as_i64().map(|number| number.to_string()))
         };
@@ -260,7 +260,7 @@ impl Element {
 }
 
 /// A context with an element in it.
-fn with<'a>(context: &'a Context, element: Option<&Element>, masked: bool) -> Cow<'a, Context> {
+pub(super) fn with<'a>(context: &'a Context, element: Option<&Element>, masked: bool) -> Cow<'a, Context> {
     let Some(Element { item, index, key }) = element else { return Cow::Borrowed(context) };
     let mut context = context.clone();
     let mask = |value| if masked { Value::safe_string(MASK) } else { value };

@@ -117,7 +117,7 @@ fn the_documented_templates_are_right() {
     let table: BTreeMap<String, BTreeMap<String, toml::Spanned<String>>> =
         toml::from_str(&derived).expect("TOML");
     let derived =
-        table.into_values().flatten().map(|(name, value)| DerivedSource::new("d", name, value, &derived));
+        table.into_values().flatten().map(|(name, value)| DerivedSource::new("d", name, value, &derived, 0));
     let templates: Vec<_> = blocks("tera")
         .into_iter()
         .enumerate()

@@ -4,7 +4,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Place, Printed, Reader};
+use super::{Place, Printed, Reader, UNSURE};
 
 /// Where in a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub(super) enum Ini {
     /// Between double quotes, which end with the line.
     Quoted,
     Comment,
+    /// In a comment or not, until the line ends.
+    Unsure,
 }
 
 impl Reader for Ini {
@@ -44,6 +46,7 @@ impl Reader for Ini {
                 }
                 Ok(Place::Value)
             }
+            (Self::Unsure, _) => Err(UNSURE),
             (Self::Start, _) => Err(
                 "begins its line, where a value could be taken for a section or a comment; put `key = ` before it",
             ),
@@ -58,6 +61,7 @@ impl Reader for Ini {
         match (*self, *other) {
             (a, b) if a == b => Some(a),
             (Self::Start | Self::Inside, Self::Start | Self::Inside) => Some(Self::Start),
+            (Self::Comment | Self::Unsure, _) | (_, Self::Comment | Self::Unsure) => Some(Self::Unsure),
             _ => None,
         }
     }

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Place, Printed, Reader};
+use super::{Place, Printed, Reader, UNSURE};
 
 /// What is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,8 @@ enum Nest {
     Arithmetic,
     Bracket,
     Comment,
+    /// A comment or not, until the line ends.
+    Unsure,
     Heredoc,
 }
 
@@ -56,8 +58,8 @@ impl Shell {
             }
             (Some(Nest::Arithmetic), _) if rest.starts_with("))") => return self.pop(2),
             (Some(Nest::Bracket), ')') => return self.pop(1),
-            (Some(Nest::Comment), '\n') => return self.pop(0),
-            (Some(Nest::Single | Nest::Comment), _) => return one,
+            (Some(Nest::Comment | Nest::Unsure), '\n') => return self.pop(0),
+            (Some(Nest::Single | Nest::Comment | Nest::Unsure), _) => return one,
             (_, '\\') => {
                 self.escaped = true;
                 return one;
@@ -161,6 +163,7 @@ impl Reader for Shell {
             Some(Nest::Single | Nest::Double | Nest::Dollar) => {
                 "stands inside of quotes, and brings its own; take yours away, as in X={{ x }}"
             }
+            Some(Nest::Unsure) => UNSURE,
             Some(Nest::Backquote) => "stands between backquotes; write $( ) in their place",
             Some(Nest::Parameter) => "stands in ${ }; set a variable first, X={{ x }}, and use that",
             Some(Nest::Arithmetic | Nest::Bracket) => {
@@ -179,8 +182,19 @@ impl Reader for Shell {
     }
 
     fn join(&self, other: &Self) -> Option<Self> {
-        let same =
-            self.open == other.open && self.heredocs == other.heredocs && self.escaped == other.escaped;
-        same.then(|| Self { between: self.between && other.between, ..self.clone() })
+        let comment = |open: &[Nest]| matches!(open.last(), Some(Nest::Comment | Nest::Unsure));
+        let outside = |shell: &Self| {
+            let len = shell.open.len() - usize::from(comment(&shell.open));
+            shell.open[..len].to_vec()
+        };
+        let same = outside(self) == outside(other)
+            && self.heredocs == other.heredocs
+            && self.escaped == other.escaped;
+        let mut both = Self { between: self.between && other.between, ..self.clone() };
+        if self.open != other.open {
+            both.open = outside(self);
+            both.open.push(Nest::Unsure);
+        }
+        same.then_some(both)
     }
 }

@@ -57,6 +57,9 @@ fn prints_stand_where_their_format_takes_them() {
         (Shell, "X=${a:-'b}'} {{ x }} \"${a#\\}}\" {{ x }} $'it\\'s' {{ x }}"),
         (Ini, "a = {{ x }}\n# it's \"{{ x }}\n[{{ x }}]\nb = \"a\" {{ x }}\nc = a\"b\nd = {{ x }}"),
         (Ini, "{{ x | safe }}\n"),
+        (Ini, "# a{%- if a %}\nb = {{ x }}\n{%- endif %}\nc = {{ x }}\n"),
+        (Yaml, "# a{%- if a %}\nb: \"{{ x }}\"\n{%- endif %}\nc: \"{{ x }}\"\n"),
+        (Shell, "# a{%- if a %}\nb={{ x }}\n{%- endif %}\nc={{ x }}\n"),
     ] {
         assert_eq!(said(escape, body), Vec::<String>::new(), "{escape:?} {body}");
     }
@@ -101,6 +104,9 @@ fn a_print_that_stands_elsewhere_is_refused_where_it_stands() {
         (Shell, "cat <<E\n{{ x }}\nE\n", "11 `{{ x }}` stands in a here-document"),
         (Shell, "X=\\{{ x }}", "6 `{{ x }}` stands behind a backslash"),
         (Shell, "a=b'\nX={{ x }}", "10 `{{ x }}` stands inside of quotes"),
+        (Ini, "# a{%- if a %}\nb={% endif %}{{ x }}\n", "31 `{{ x }}` stands behind a comment"),
+        (Yaml, "# a{%- if a %}\nb: {% endif %}\"{{ x }}\"\n", "33 `{{ x }}` stands behind a comment"),
+        (Shell, "# a{%- if a %}\nb={% endif %}{{ x }}\n", "31 `{{ x }}` stands behind a comment"),
         (Ini, "{{ x }}\n", "3 `{{ x }}` begins its line"),
         (Ini, "a =\n  {{ x }}\n", "9 `{{ x }}` begins its line"),
         (Ini, "a = \"{{ x }}\"", "8 `{{ x }}` stands inside of quotes"),

@@ -4,7 +4,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Place, Printed, Reader};
+use super::{Place, Printed, Reader, UNSURE};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
@@ -17,6 +17,8 @@ enum Mode {
     Escaped,
     Single,
     Comment,
+    /// In a comment or not, until the line ends.
+    Unsure,
     /// In the line with `|` or `>`, and then in the lines that are deeper than this column.
     Header(usize),
     Block(usize),
@@ -44,7 +46,7 @@ impl Yaml {
             Mode::Header(parent) | Mode::Block(parent) => Mode::Block(parent),
             Mode::Double | Mode::Escaped => Mode::Double,
             Mode::Single => Mode::Single,
-            Mode::Fresh | Mode::Plain | Mode::Comment => Mode::Fresh,
+            Mode::Fresh | Mode::Plain | Mode::Comment | Mode::Unsure => Mode::Fresh,
         };
     }
 
@@ -127,6 +129,7 @@ impl Reader for Yaml {
             (Mode::Double, Printed::Whole) => {
                 Err("prints a whole literal, and stands between quotes; take the quotes away, or the filter")
             }
+            (Mode::Unsure, _) => Err(UNSURE),
             (Mode::Escaped, _) => Err("stands behind a backslash; take that away"),
             (Mode::Single, _) => {
                 Err("stands in single quotes, which have no escapes; write double quotes, \"{{ x }}\"")
@@ -144,12 +147,15 @@ impl Reader for Yaml {
     }
 
     fn join(&self, other: &Self) -> Option<Self> {
-        use Mode::{Fresh, Plain};
+        use Mode::{Comment, Fresh, Plain, Unsure};
         match (self.mode, other.mode) {
             (a, b) if a == b => Some(*self),
             // As in `{% if not loop.last %}, {% endif %}`: the author knows where values begin.
             (Fresh, Plain) => Some(*self),
             (Plain, Fresh) => Some(*other),
+            (Comment | Unsure, Fresh | Plain | Unsure)
+            | (Fresh | Plain, Comment | Unsure)
+            | (Unsure, Comment) => Some(Self { mode: Unsure, ..*self }),
             _ => None,
         }
     }
