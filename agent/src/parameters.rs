@@ -59,6 +59,17 @@ pub struct Declared {
     sensitive_keys: BTreeSet<String>,
 }
 
+/// What speaks against a name that templates are to know; `what` says what kind of name it is.
+pub fn name_objection(name: &str, what: &str) -> Option<String> {
+    let well_formed = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if !well_formed {
+        return Some(format!("`{name}` is no {what}; use a-z, 0-9 and _, and begin with no digit"));
+    }
+    let taken = RESERVED.contains(&name) || name.starts_with("__");
+    taken.then(|| format!("the name `{name}` is taken by the templates; choose another"))
+}
+
 impl Declared {
     /// Adds a declaration, if it is sound in itself.
     ///
@@ -66,15 +77,8 @@ impl Declared {
     /// Everything that is wrong with it, and what would mend it.
     pub fn insert(&mut self, name: String, declaration: Declaration) -> Result<(), Vec<Objection>> {
         let refuse = |message| Err(vec![Objection { at: None, message }]);
-        let well_formed = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-        if !well_formed {
-            return refuse(format!(
-                "`{name}` is no parameter name; use a-z, 0-9 and _, and begin with no digit"
-            ));
-        }
-        if RESERVED.contains(&name.as_str()) || name.starts_with("__") {
-            return refuse(format!("the name `{name}` is taken by the templates; choose another"));
+        if let Some(message) = name_objection(&name, "parameter name") {
+            return refuse(message);
         }
         let parameter = declaration.check(&name)?;
         if let Some(form) = parameter.generate

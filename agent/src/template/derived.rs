@@ -18,7 +18,7 @@ use super::front_matter::inside;
 use super::names::Scope;
 use super::scan::{Tag, pieces};
 use super::unit::{self, Unit};
-use crate::parameters::{Declared, RESERVED};
+use crate::parameters::{Declared, name_objection};
 use crate::problem::{At, Problem};
 
 /// A derived value as it was read.
@@ -171,17 +171,8 @@ fn typed(json: &str) -> Option<Value> {
 }
 
 fn name_problem(name: &str, declared: &Declared) -> Option<String> {
-    let well_formed = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if !well_formed {
-        Some(format!("`{name}` is no name of a derived value; use a-z, 0-9 and _, and begin with no digit"))
-    } else if RESERVED.contains(&name) || name.starts_with("__") {
-        Some(format!("the name `{name}` is taken by the templates; choose another"))
-    } else if declared.contains(name) {
-        Some(format!("`{name}` is a parameter already; a derived value needs a name of its own"))
-    } else {
-        None
-    }
+    let taken = || format!("`{name}` is a parameter already; a derived value needs a name of its own");
+    name_objection(name, "name of a derived value").or_else(|| declared.contains(name).then(taken))
 }
 
 /// Compiles them into an engine.

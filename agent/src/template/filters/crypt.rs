@@ -3,7 +3,8 @@
 //! Decides the limits. The salt is an argument: a random one would differ from pass to pass, and a pass that changes
 //! nothing must write nothing. Nor is it made from the password: whoever reads a salt that was could try passwords
 //! against it without the rounds. The algorithm is Ulrich Drepper's (Unix crypt using SHA-256 and SHA-512, 0.6, public
-//! domain). RustCrypto's `sha-crypt` was tried and left out: it brings five crates for what is one page here.
+//! domain). No crate for it: over `sha2`, which
+//! is here anyway, it is one page.
 
 #![forbid(unsafe_code)]
 
