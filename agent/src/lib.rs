@@ -16,6 +16,10 @@ pub mod ready;
 pub mod report;
 pub mod protocol;
 
+pub mod bus;
+pub mod units;
+pub mod checks;
+
 pub mod agent;
 pub mod cli;
 pub mod config;

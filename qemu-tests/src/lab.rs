@@ -130,6 +130,12 @@ impl Bench<'_> {
         self.lab.tools.program(name)
     }
 
+    /// An example of the agent's, by its name, as a program of the guest's.
+    pub fn example(&self, name: &str) -> Result<Files> {
+        let program = initramfs::read(&self.lab.tools.example(name)?)?;
+        Ok(Files::new().with_program(&format!("/usr/local/bin/{name}"), program))
+    }
+
     /// Boots a machine from power on with `files` over the initramfs; an `/etc/rc` among them is started.
     pub fn boot(&self, machine: &Machine, files: &Files, connect: Connect) -> Result<Vm> {
         let directory = self.guest_directory()?;

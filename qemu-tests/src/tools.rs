@@ -48,6 +48,12 @@ impl Tools {
         Files::new().with_tree(&existing(self.programs.join(name), "qemu-tests/guest-programs")?)
     }
 
+    /// An example of the agent's, as a static program.
+    pub(crate) fn example(&self, name: &str) -> Result<PathBuf> {
+        let examples = workspace().join("target/static/examples");
+        existing(examples.join(name), &format!("packaging/static/build --example {name}"))
+    }
+
     /// The root file system of the Debian guest.
     pub(crate) fn debian(&self) -> Result<PathBuf> {
         existing(workspace().join("target/guest/debian/root.squashfs"), "qemu-tests/guest-debian")

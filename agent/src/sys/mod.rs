@@ -24,6 +24,7 @@ pub mod place;
 pub mod poll;
 pub mod port;
 pub mod process;
+pub mod program;
 mod root;
 pub mod signals;
 mod stage;

@@ -1,11 +1,16 @@
-//! TCP connections that are started and then waited for by the loop, never awaited by blocking (connect(2)).
+//! Connections that are started and then waited for by the loop, never awaited by blocking (connect(2)).
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, connect, socket};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, SockaddrStorage, UnixAddr, connect, sendmsg,
+    socket,
+};
 
 /// A connection under way. Its descriptor becomes writable when the outcome is known.
 #[derive(Debug)]
@@ -42,4 +47,27 @@ impl AsFd for Connecting {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// Connects to the socket at `path`, which is at once or not at all (unix(7)), and without blocking afterwards.
+///
+/// # Errors
+/// Nobody listens there (`ENOENT`, `ECONNREFUSED`), or so many wait to be heard that there is no room for us (`EAGAIN`).
+pub fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(UnixStream::from(fd))
+}
+
+/// Writes what a socket takes of `bytes`, and gives its other end `descriptors` (unix(7), `SCM_RIGHTS`).
+///
+/// # Errors
+/// It takes nothing now ([`io::ErrorKind::WouldBlock`]), or there is no other end.
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
+    let descriptors: Vec<_> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&descriptors)];
+    let control = if descriptors.is_empty() { &[][..] } else { &rights[..] };
+    let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+    Ok(sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(bytes)], control, flags, None)?)
 }

@@ -4,10 +4,11 @@
 //! 300,000 wake-ups a second. The price is that whoever is woken reads or writes until `EAGAIN`.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 /// One wake-up: which source, and what it is ready for.
@@ -45,6 +46,14 @@ impl Poll {
         Ok(self.0.add(fd, EpollEvent::new(flags, token))?)
     }
 
+    /// Takes a descriptor out of the set that stays open.
+    ///
+    /// # Errors
+    /// It is not in the set.
+    pub fn remove(&self, fd: impl AsFd) -> io::Result<()> {
+        Ok(self.0.delete(fd)?)
+    }
+
     /// Waits until something is ready or `timeout` has passed (`None`: for ever).
     ///
     /// # Errors
@@ -74,5 +83,25 @@ impl Poll {
                 }
             })
             .collect())
+    }
+}
+
+/// A set can be in another set: it is readable when one of its own is ready.
+impl AsFd for Poll {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.0.as_fd()
+    }
+}
+
+/// Waits until `fd` is readable or `timeout` has passed; or for less, if a signal comes.
+///
+/// # Errors
+/// Never in practice.
+pub fn wait_for(fd: impl AsFd, timeout: Duration) -> io::Result<()> {
+    // Rounded up, as above.
+    let timeout = PollTimeout::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX);
+    match poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], timeout) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(errno) => Err(errno.into()),
     }
 }

@@ -19,6 +19,7 @@ mod life;
 mod platform;
 mod power;
 mod transport;
+mod units;
 
 use libtest_mimic::{Arguments, Trial};
 use qemu_tests::{Bench, Lab};
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         debian::TRIALS,
         apply::TRIALS,
         power::TRIALS,
+        units::TRIALS,
         platform::TRIALS,
         transport::TRIALS,
         boot::TRIALS,

@@ -1,0 +1,166 @@
+//! The one place where D-Bus is spoken, and what drives it: to an end with a deadline, or step by step from a loop.
+//!
+//! Decides how systemd is reached: by PID 1's own socket, `/run/systemd/private` (systemd(1)), which is there before any
+//! unit is started, long before the bus, and which root alone may connect to. There is no broker in between, so no name and
+//! no subscription: whoever is connected gets every signal of the manager's. A connection is therefore only kept for as
+//! long as there is something to ask. What to ask is decided by `units` and `checks`.
+//!
+//! A conversation is a future, so a state machine of the compiler's making. [`Bus::start`] begins it; then either
+//! [`Bus::wait`] drives it to its end, or the loop watches the bus's descriptor, and calls [`Bus::step`] when that is ready
+//! or [`Bus::next`] has come, until [`Work::take`] has the result. zbus runs on [`Runtime`], on the caller's thread
+//! (docs/decisions/007).
+
+#![forbid(unsafe_code)]
+
+mod runtime;
+mod socket;
+mod systemd;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use zbus::runtime::traits::Runtime as _;
+
+use crate::sys::Root;
+use crate::sys::clock::{Moment, now};
+
+pub use runtime::Runtime;
+pub use systemd::{Changes, Job, Systemd, UnitStatus};
+
+/// PID 1's own socket.
+const PRIVATE: &str = "/run/systemd/private";
+
+/// Conversations and what drives them. Dropped, all of them end.
+pub struct Bus {
+    runtime: Runtime,
+    systemd: Option<Systemd>,
+}
+
+/// A conversation under way. Dropped, it is given up.
+pub struct Work<T>(runtime::Task<T>);
+
+impl<T> Work<T> {
+    /// What it came to, once it has ended.
+    pub fn take(&self) -> Option<T> {
+        self.0.take()
+    }
+}
+
+/// What was asked for could not be had from systemd.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The conversation broke.
+    #[error("cannot talk to systemd at {PRIVATE}")]
+    Connection(#[source] zbus::Error),
+    /// systemd refused, with the name and the text of its error.
+    #[error("systemd refuses {call} {operand}: {text}")]
+    Refused {
+        /// The method.
+        call: &'static str,
+        /// What it was called for.
+        operand: String,
+        /// The name of the error.
+        name: String,
+        /// systemd's own words. They are made of units, properties and paths.
+        text: String,
+    },
+    /// There was no answer in time.
+    #[error("systemd does not answer {call} {operand}")]
+    Late {
+        /// The method.
+        call: &'static str,
+        /// What it was called for.
+        operand: String,
+    },
+}
+
+impl Bus {
+    /// For the machine of `root`. systemd is at hand where that is the machine we run on, we are root, and systemd is what
+    /// runs it.
+    ///
+    /// # Errors
+    /// The kernel has no more descriptors for us.
+    pub fn new(root: &Root) -> io::Result<Self> {
+        let has_systemd = root.is_system() && crate::sys::process::euid() == 0 && root.exists(PRIVATE);
+        Self::with_socket(has_systemd.then_some(Path::new(PRIVATE)))
+    }
+
+    fn with_socket(socket: Option<&Path>) -> io::Result<Self> {
+        let runtime = Runtime::new()?;
+        let systemd = socket.map(|socket| Systemd::at(socket, runtime.clone()));
+        Ok(Self { runtime, systemd })
+    }
+
+    /// systemd, where there is one. It is connected to when it is first asked something.
+    pub fn systemd(&self) -> Option<Systemd> {
+        self.systemd.clone()
+    }
+
+    /// What drives it, for what waits without systemd.
+    pub fn runtime(&self) -> Runtime {
+        self.runtime.clone()
+    }
+
+    /// Begins a conversation. Nothing of it happens before [`Self::step`].
+    pub fn start<T: Send + 'static>(
+        &self,
+        conversation: impl Future<Output = T> + Send + 'static,
+    ) -> Work<T> {
+        Work(self.runtime.spawn("conversation", conversation))
+    }
+
+    /// Does all that can be done now. To be called until the next wait would be a long one: whenever the descriptor has
+    /// turned readable, [`Self::next`] has come, or a conversation was started.
+    ///
+    /// # Errors
+    /// Never in practice.
+    pub fn step(&self) -> io::Result<()> {
+        self.runtime.step()
+    }
+
+    /// When [`Self::step`] has something to do although the descriptor is not ready.
+    pub fn next(&self) -> Option<Moment> {
+        self.runtime.next()
+    }
+
+    /// Drives `work` to its end, which may not be after `until`: `None` if it would be.
+    ///
+    /// # Errors
+    /// Never in practice.
+    pub fn wait<T>(&self, work: &Work<T>, until: Moment) -> io::Result<Option<T>> {
+        loop {
+            self.step()?;
+            if let Some(value) = work.take() {
+                return Ok(Some(value));
+            }
+            if now() >= until {
+                return Ok(None);
+            }
+            self.runtime.wait(until)?;
+        }
+    }
+}
+
+/// Readable when [`Bus::step`] has something to do.
+impl AsFd for Bus {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.runtime.as_fd()
+    }
+}
+
+impl Drop for Bus {
+    fn drop(&mut self) {
+        self.systemd = None;
+        self.runtime.shut_down();
+    }
+}
+
+impl std::fmt::Debug for Bus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Bus(systemd: {})", self.systemd.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,400 @@
+//! systemd's manager object, as far as the agent needs it (org.freedesktop.systemd1(5)).
+//!
+//! Decides how each call is made and how its answer is read, and collects the ends of jobs. Which unit deserves what is
+//! decided in `units`. Every call has a time limit: PID 1 answers within milliseconds, but reads all unit files on a reload.
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use futures_core::Stream;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use zbus::message::Type as Kind;
+use zbus::runtime::traits::Runtime as _;
+use zbus::{
+    Connection, MatchRule, Message, MessageStream, OwnedObjectPath, OwnedVariant, Type, Variant, connection,
+};
+
+use super::Error;
+use super::runtime::{Runtime, Task};
+use super::socket::Peer;
+use crate::sys::net;
+
+const NAME: &str = "org.freedesktop.systemd1";
+const PATH: &str = "/org/freedesktop/systemd1";
+const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+const UNIT: &str = "org.freedesktop.systemd1.Unit";
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+
+/// For an answer. A reload of a thousand units takes seconds where the processor is slow.
+const ANSWER: Duration = Duration::from_secs(90);
+
+/// So many ends of jobs are remembered: at boot there are some hundred jobs, and each signal comes once.
+const REMEMBERED: usize = 4096;
+
+/// systemd, connected to when it is first asked something. Clones share the connection.
+#[derive(Clone)]
+pub struct Systemd(Arc<Shared>);
+
+struct Shared {
+    runtime: Runtime,
+    socket: PathBuf,
+    line: Mutex<Option<Line>>,
+}
+
+/// A connection, and what it told of jobs.
+#[derive(Clone)]
+struct Line {
+    connection: Connection,
+    jobs: Arc<Mutex<Jobs>>,
+    // Ends when the last line does.
+    _listener: Arc<Task<()>>,
+}
+
+#[derive(Default)]
+struct Jobs {
+    ended: BTreeMap<u32, String>,
+    waiting: Vec<Waker>,
+    closed: bool,
+}
+
+/// A job that systemd has queued for us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Job(pub u32);
+
+/// What systemd says of a unit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UnitStatus {
+    /// Its first name; one that was asked for may be an alias.
+    pub id: String,
+    /// `loaded`, `not-found`, `masked`, `bad-setting`, `error`.
+    pub load: String,
+    /// `active`, `inactive`, `failed`, `activating`, `deactivating`, `reloading`, `maintenance`.
+    pub active: String,
+    /// What its job is to do, `start` or `stop` or `restart`; nothing where it has none.
+    pub job: Option<String>,
+}
+
+/// Changes of one unit's properties, as they are told from now on.
+pub struct Changes(MessageStream);
+
+impl Systemd {
+    pub(super) fn at(socket: &Path, runtime: Runtime) -> Self {
+        Self(Arc::new(Shared { runtime, socket: socket.to_owned(), line: Mutex::default() }))
+    }
+
+    /// What drives the conversation.
+    pub fn runtime(&self) -> &Runtime {
+        &self.0.runtime
+    }
+
+    /// What systemd says of a unit; nothing if that is no name of a unit.
+    ///
+    /// # Errors
+    /// systemd is not to be reached.
+    pub async fn status(&self, unit: &str) -> Result<Option<UnitStatus>, Error> {
+        type Row =
+            (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
+        let rows: Vec<Row> = self.ask("ListUnitsByNames", unit, &[unit][..]).await?;
+        Ok(rows.into_iter().next().map(|row| {
+            let (id, _, load, active, _, _, _, job, job_kind, _) = row;
+            UnitStatus { id, load, active, job: (job != 0).then_some(job_kind) }
+        }))
+    }
+
+    /// Queues a job for a unit: `call` is a method such as `TryRestartUnit`.
+    ///
+    /// # Errors
+    /// systemd refuses, or is not to be reached.
+    pub async fn queue(&self, call: &'static str, unit: &str) -> Result<Job, Error> {
+        let job: OwnedObjectPath = self.ask(call, unit, &(unit, "replace")).await?;
+        number(&job).map(Job)
+    }
+
+    /// How a job ended: `done`, `failed`, `timeout`, `canceled`, `dependency`, `skipped` and others.
+    ///
+    /// # Errors
+    /// systemd is no longer to be reached.
+    pub async fn end(&self, job: Job) -> Result<String, Error> {
+        let jobs = self.line().await?.jobs;
+        poll_fn(|context| {
+            let mut jobs = jobs.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(result) = jobs.ended.remove(&job.0) {
+                return Poll::Ready(Ok(result));
+            }
+            if jobs.closed {
+                return Poll::Ready(Err(closed()));
+            }
+            jobs.waiting.push(context.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Whether a job cannot begin before `other` has ended, be it through others.
+    ///
+    /// # Errors
+    /// systemd is not to be reached.
+    pub async fn waits_for(&self, job: Job, other: Job) -> Result<bool, Error> {
+        type Row = (u32, String, String, String, OwnedObjectPath, OwnedObjectPath);
+        let (mut todo, mut seen) = (vec![job], vec![job]);
+        while let Some(job) = todo.pop() {
+            // One that has ended waits for nothing.
+            let Ok(rows) = self.ask::<_, Vec<Row>>("GetJobBefore", &job.0.to_string(), &job.0).await else {
+                continue;
+            };
+            for (id, ..) in rows {
+                let next = Job(id);
+                if next == other {
+                    return Ok(true);
+                }
+                if !seen.contains(&next) {
+                    seen.push(next);
+                    todo.push(next);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// The job of the unit that this process belongs to: until systemd takes a unit for started, everything that is
+    /// ordered after it waits for that job.
+    ///
+    /// # Errors
+    /// systemd is not to be reached.
+    pub async fn own_job(&self) -> Result<Option<Job>, Error> {
+        let unit: OwnedObjectPath =
+            match self.ask("GetUnitByPID", "of this process", &std::process::id()).await {
+                Ok(unit) => unit,
+                // A process that no unit started, such as one in a login shell of a container.
+                Err(Error::Refused { .. }) => return Ok(None),
+                Err(error) => return Err(error),
+            };
+        let line = self.line().await?;
+        let call = line.connection.call_method(Some(NAME), &unit, Some(PROPERTIES), "Get", &(UNIT, "Job"));
+        let reply = self.answer("Get", "Job", call).await?;
+        let job: OwnedVariant = read(&reply)?;
+        let (id, _) = <(u32, OwnedObjectPath)>::try_from(job).map_err(Error::Connection)?;
+        Ok((id != 0).then_some(Job(id)))
+    }
+
+    /// Makes systemd read all unit files again; back when it has.
+    ///
+    /// # Errors
+    /// systemd refuses, or is not to be reached.
+    pub async fn reload(&self) -> Result<(), Error> {
+        self.ask("Reload", "of the unit files", &()).await
+    }
+
+    /// Masks a unit for good, as `systemctl mask` does. It says nothing of a reload, which is needed afterwards.
+    ///
+    /// # Errors
+    /// systemd refuses, as it does for a unit whose file lies where the mask would; or it is not to be reached.
+    pub async fn mask(&self, unit: &str) -> Result<(), Error> {
+        type Rows = Vec<(String, String, String)>;
+        self.ask::<_, Rows>("MaskUnitFiles", unit, &(&[unit][..], false, false)).await.map(drop)
+    }
+
+    /// Takes a mask away, whether it was for good or for this boot. A reload is needed afterwards.
+    ///
+    /// # Errors
+    /// systemd refuses, or is not to be reached.
+    pub async fn unmask(&self, unit: &str) -> Result<(), Error> {
+        type Rows = Vec<(String, String, String)>;
+        for only_this_boot in [false, true] {
+            self.ask::<_, Rows>("UnmaskUnitFiles", unit, &(&[unit][..], only_this_boot)).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts a unit that exists for this one run.
+    ///
+    /// # Errors
+    /// systemd refuses, or is not to be reached.
+    pub async fn start_transient(
+        &self,
+        unit: &str,
+        properties: &[(&str, Variant<'_>)],
+    ) -> Result<Job, Error> {
+        type Auxiliary<'a> = (&'a str, Vec<(&'a str, Variant<'a>)>);
+        let others: &[Auxiliary<'_>] = &[];
+        let body = (unit, "fail", properties, others);
+        let job: OwnedObjectPath = self.ask("StartTransientUnit", unit, &body).await?;
+        number(&job).map(Job)
+    }
+
+    /// Ends a unit's job and all of its processes.
+    ///
+    /// # Errors
+    /// systemd refuses, or is not to be reached.
+    pub async fn stop(&self, unit: &str) -> Result<(), Error> {
+        self.queue("StopUnit", unit).await.map(drop)
+    }
+
+    /// Listens to what becomes of a unit's properties.
+    ///
+    /// # Errors
+    /// systemd is not to be reached.
+    pub async fn changes(&self, unit: &str) -> Result<Changes, Error> {
+        let rule = MatchRule::builder()
+            .msg_type(Kind::Signal)
+            .interface(PROPERTIES)
+            .member("PropertiesChanged")
+            .path(object(unit))
+            .build()
+            .map_err(Error::Connection)?;
+        let line = self.line().await?;
+        let stream = MessageStream::for_match_rule(rule, &line.connection, None).await;
+        stream.map(Changes).map_err(Error::Connection)
+    }
+
+    // --- the conversation ---
+
+    /// A call to the manager.
+    async fn ask<B, T>(&self, call: &'static str, operand: &str, body: &B) -> Result<T, Error>
+    where
+        B: Serialize + Type + ?Sized,
+        T: DeserializeOwned + Type,
+    {
+        let line = self.line().await?;
+        let body = &body;
+        let reply = line.connection.call_method(Some(NAME), PATH, Some(MANAGER), call, body);
+        read(&self.answer(call, operand, reply).await?)
+    }
+
+    async fn answer(
+        &self,
+        call: &'static str,
+        operand: &str,
+        reply: impl Future<Output = zbus::Result<Message>>,
+    ) -> Result<Message, Error> {
+        match self.0.runtime.within(ANSWER, reply).await {
+            Some(Ok(message)) => Ok(message),
+            Some(Err(error)) => Err(match refusal(&error) {
+                Some((name, text)) => Error::Refused { call, operand: operand.to_owned(), name, text },
+                None => Error::Connection(error),
+            }),
+            None => Err(Error::Late { call, operand: operand.to_owned() }),
+        }
+    }
+
+    /// The connection, made if there is none, or if systemd has closed it, as it does when it executes itself anew.
+    async fn line(&self) -> Result<Line, Error> {
+        let line = self.0.line.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(line) = line.filter(|line| !line.connection.is_closed()) {
+            return Ok(line);
+        }
+        let made = self.0.runtime.within(ANSWER, self.connect()).await;
+        let line = made
+            .ok_or(Error::Late { call: "a connection", operand: "of ours".to_owned() })?
+            .map_err(Error::Connection)?;
+        *self.0.line.lock().unwrap_or_else(PoisonError::into_inner) = Some(line.clone());
+        Ok(line)
+    }
+
+    async fn connect(&self) -> zbus::Result<Line> {
+        let stream = net::connect_unix(&self.0.socket)?;
+        let peer = Peer::new(stream, &self.0.runtime)?;
+        let builder = connection::Builder::socket(peer).p2p().runtime(self.0.runtime.clone());
+        let connection = builder.build().await?;
+        let rule =
+            MatchRule::builder().msg_type(Kind::Signal).interface(MANAGER).member("JobRemoved").build()?;
+        let stream = MessageStream::for_match_rule(rule, &connection, None).await?;
+        let jobs = Arc::<Mutex<Jobs>>::default();
+        // A task of its own: what nobody takes out of the stream would keep the answers waiting behind it.
+        let listener = self.0.runtime.spawn("ends of jobs", collect(stream, Arc::clone(&jobs)));
+        Ok(Line { connection, jobs, _listener: Arc::new(listener) })
+    }
+}
+
+impl Changes {
+    /// What has changed since it was asked before, by property; later values replace earlier ones.
+    pub async fn so_far(&mut self) -> BTreeMap<String, OwnedVariant> {
+        let mut changed = BTreeMap::new();
+        while let Some(message) = poll_fn(|context| match Pin::new(&mut self.0).poll_next(context) {
+            Poll::Ready(message) => Poll::Ready(message),
+            Poll::Pending => Poll::Ready(None),
+        })
+        .await
+        {
+            type Body = (String, BTreeMap<String, OwnedVariant>, Vec<String>);
+            if let Ok((_, properties, _)) = message.and_then(|message| message.body().deserialize::<Body>()) {
+                changed.extend(properties);
+            }
+        }
+        changed
+    }
+}
+
+/// Remembers the ends of all jobs, since that of ours may come before the answer that has its number.
+async fn collect(mut stream: MessageStream, jobs: Arc<Mutex<Jobs>>) {
+    loop {
+        let message = poll_fn(|context| Pin::new(&mut stream).poll_next(context)).await;
+        type Body = (u32, OwnedObjectPath, String, String);
+        let mut jobs = jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        match message {
+            Some(Ok(message)) => {
+                if let Ok((id, _, _, result)) = message.body().deserialize::<Body>() {
+                    jobs.ended.insert(id, result);
+                    while jobs.ended.len() > REMEMBERED {
+                        jobs.ended.pop_first();
+                    }
+                }
+            }
+            Some(Err(_)) | None => jobs.closed = true,
+        }
+        let (waiting, closed) = (std::mem::take(&mut jobs.waiting), jobs.closed);
+        drop(jobs);
+        waiting.into_iter().for_each(Waker::wake);
+        if closed {
+            return;
+        }
+    }
+}
+
+fn read<T: DeserializeOwned + Type>(reply: &Message) -> Result<T, Error> {
+    reply.body().deserialize().map_err(Error::Connection)
+}
+
+fn closed() -> Error {
+    Error::Connection(std::io::Error::from(std::io::ErrorKind::ConnectionAborted).into())
+}
+
+/// The name and text of an error that systemd itself answered.
+fn refusal(error: &zbus::Error) -> Option<(String, String)> {
+    match error {
+        zbus::Error::MethodError(name, text, _) => Some((name.to_string(), text.clone().unwrap_or_default())),
+        zbus::Error::FDO(error) => {
+            use zbus::DBusError;
+            let text = error.description().unwrap_or_default().to_owned();
+            Some((error.name().to_string(), text))
+        }
+        _ => None,
+    }
+}
+
+/// A job's number, which is the last part of its path.
+fn number(job: &OwnedObjectPath) -> Result<u32, Error> {
+    let digits = job.as_str().rsplit('/').next().and_then(|digits| digits.parse().ok());
+    digits.ok_or_else(|| Error::Connection(zbus::Error::InvalidReply))
+}
+
+/// A unit's object: what is neither letter nor digit in its name is `_` and two digits (sd_bus_path_encode(3)).
+pub(super) fn object(unit: &str) -> String {
+    let mut path = format!("{PATH}/unit/");
+    for (at, byte) in unit.bytes().enumerate() {
+        match byte {
+            b'0'..=b'9' if at == 0 => path.push_str(&format!("_{byte:02x}")),
+            b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => path.push(char::from(byte)),
+            _ => path.push_str(&format!("_{byte:02x}")),
+        }
+    }
+    path
+}

@@ -1,0 +1,239 @@
+//! Other people's programs that judge our files (`check`, `verify`), or have to hear of them (`on-change`).
+//!
+//! Decides how one is run and what its end means; when, is decided in `apply`. Where systemd is, it runs as a unit of its
+//! own that exists for this one run ([`transient`]), so that it is confined and nothing of it stays; elsewhere as a child of
+//! ours (`sys::program`). In both cases it reads nothing, gets two environment variables, and has a time limit. The one thing
+//! it is told is the path of the staged file, in place of `{}`: no value is ever in an argument or a variable.
+//!
+//! What it prints may quote the file. So it goes to a file under `/run/ovf-agent` that only root can read, and an error tells
+//! where that is, and never what is in it. A program that is content leaves no such file.
+
+#![forbid(unsafe_code)]
+
+mod transient;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::bus::{self, Bus};
+use crate::sys;
+use crate::sys::program::{self, Output, Program};
+
+/// Where the output goes.
+const DIRECTORY: &str = "/run/ovf-agent";
+
+/// The largest file that one which only judges may make: its output is in memory.
+const FILE_LIMIT: u64 = 16 << 20;
+
+/// The place of the staged file in an argument.
+const FILE: &str = "{}";
+
+/// What a program is run for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// To judge a staged file.
+    Check,
+    /// To judge what is in place.
+    Verify,
+    /// To hear that a file has changed.
+    OnChange,
+}
+
+impl Kind {
+    /// The key in a template's front matter.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Check => "check",
+            Self::Verify => "verify",
+            Self::OnChange => "on-change",
+        }
+    }
+}
+
+/// A program that is to be run.
+#[derive(Debug)]
+pub struct Order {
+    kind: Kind,
+    subject: String,
+    /// The program as it was named.
+    name: String,
+    program: PathBuf,
+    arguments: Vec<String>,
+    output: Output,
+    limit: Duration,
+}
+
+/// A program did not do what it was run for.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", Told(self))]
+pub struct Refusal {
+    /// What it was run for.
+    pub kind: Kind,
+    /// The template whose file it is about.
+    pub subject: String,
+    /// The program as it was named.
+    pub program: String,
+    /// How it ended.
+    pub how: How,
+    /// Where its output is.
+    pub output: Option<PathBuf>,
+    /// What kept it from running.
+    #[source]
+    pub source: Option<Cause>,
+}
+
+/// What kept a program from running.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// systemd did.
+    #[error(transparent)]
+    Bus(#[from] bus::Error),
+    /// The system did.
+    #[error(transparent)]
+    System(#[from] sys::Error),
+}
+
+/// How a program ended that did not do what it was run for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum How {
+    /// There is no such program.
+    Missing,
+    /// With this exit status.
+    Exit(i32),
+    /// By this signal.
+    Signal(i32),
+    /// After this time, by us.
+    Late(Duration),
+    /// It was there and could not be run.
+    NotRun,
+    /// systemd said no more than this of it.
+    Result(String),
+}
+
+/// The sentence, apart from the type, so that thiserror takes it for the Display.
+struct Told<'a>(&'a Refusal);
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Refusal { kind, subject, program, how, output, .. } = self.0;
+        let kind = kind.as_str();
+        write!(f, "{kind} of {subject}: ")?;
+        match how {
+            How::Missing => {
+                return write!(f, "there is no program {program}; install it, or correct `{kind}`");
+            }
+            How::NotRun => return write!(f, "cannot run {program}"),
+            // systemd's own exit statuses (systemd.exec(5)).
+            How::Exit(203) => write!(f, "{program} could not be executed (exit status 203)")?,
+            How::Exit(226) => write!(f, "the sandbox of {program} could not be made (exit status 226)")?,
+            How::Exit(status) => write!(f, "{program} ended with exit status {status}")?,
+            How::Signal(signal) => write!(f, "{program} was ended by signal {signal}")?,
+            How::Late(limit) => write!(f, "{program} did not end within {} s", limit.as_secs_f64())?,
+            How::Result(result) => write!(f, "{program} ended with \"{result}\"")?,
+        }
+        match output {
+            Some(path) => write!(f, "; what it said is in {}", path.display()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Order {
+    /// Finds the program and makes the file for its output. `subject` is the template, `file` what stands for `{}`.
+    ///
+    /// # Errors
+    /// There is no such program, or no such file can be made.
+    pub fn new(
+        root: &sys::Root,
+        kind: Kind,
+        subject: &str,
+        argv: &[String],
+        file: Option<&Path>,
+        limit: Duration,
+    ) -> Result<Self, Box<Refusal>> {
+        let refusal = |how, source| {
+            Box::new(Refusal {
+                kind,
+                subject: subject.to_owned(),
+                program: argv.first().cloned().unwrap_or_default(),
+                how,
+                output: None,
+                source,
+            })
+        };
+        let found = argv.first().and_then(|name| program::find(name));
+        let (Some(program), Some((name, arguments))) = (found, argv.split_first()) else {
+            return Err(refusal(How::Missing, None));
+        };
+        let file = file.map_or_else(String::new, |file| file.display().to_string());
+        let arguments = arguments.iter().map(|argument| argument.replace(FILE, &file)).collect();
+        let path = Path::new(DIRECTORY).join(format!("{}-{}.log", kind.as_str(), slug(subject)));
+        let output = Output::create(root, &path).map_err(|error| refusal(How::NotRun, Some(error.into())))?;
+        let (subject, name) = (subject.to_owned(), name.clone());
+        Ok(Self { kind, subject, name, program, arguments, output, limit })
+    }
+
+    /// Runs it, and is done when it has ended. To be given to [`Bus::start`].
+    ///
+    /// # Errors
+    /// It did not end with exit status 0 in time.
+    pub fn run(self, bus: &Bus) -> impl Future<Output = Result<(), Box<Refusal>>> + Send + 'static {
+        let (systemd, runtime) = (bus.systemd(), bus.runtime());
+        async move {
+            let ended = match systemd {
+                Some(systemd) => transient::run(&systemd, &self).await,
+                None => self.as_child(&runtime).await,
+            };
+            let Err((how, source)) = ended else {
+                self.output.remove();
+                return Ok(());
+            };
+            let Self { kind, subject, name: program, output, .. } = self;
+            let kept = match how {
+                How::NotRun | How::Missing => {
+                    output.remove();
+                    None
+                }
+                _ => Some(output.path().to_owned()),
+            };
+            Err(Box::new(Refusal { kind, subject, program, how, output: kept, source }))
+        }
+    }
+
+    fn file_limit(&self) -> Option<u64> {
+        // One that hears of a change may have real work to do.
+        (self.kind != Kind::OnChange).then_some(FILE_LIMIT)
+    }
+
+    async fn as_child(&self, runtime: &bus::Runtime) -> Result<(), (How, Option<Cause>)> {
+        let not_run = |source| {
+            let error = sys::Error::new("run", &self.program, source);
+            (How::NotRun, Some(error.into()))
+        };
+        let mut child = Program::start(&self.program, &self.arguments, &self.output, self.file_limit())
+            .map_err(not_run)?;
+        let descriptor = child.descriptor().map_err(not_run)?;
+        let end = runtime.when_readable(descriptor, || child.ended());
+        match runtime.within(self.limit, end).await {
+            Some(Ok(program::Ended::Exit(0))) => Ok(()),
+            Some(Ok(program::Ended::Exit(status))) => Err((How::Exit(status), None)),
+            Some(Ok(program::Ended::Signal(signal))) => Err((How::Signal(signal), None)),
+            Some(Err(error)) => Err(not_run(error)),
+            // It is ended as it is dropped.
+            None => Err((How::Late(self.limit), None)),
+        }
+    }
+}
+
+/// The part of a name that may stand in a file name and in a unit's: `templates/nginx.conf.tera` is `nginx-conf`.
+fn slug(name: &str) -> String {
+    let name = name.rsplit('/').next().unwrap_or_default();
+    let name = name.strip_suffix(".tera").unwrap_or(name);
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    name.chars().take(64).map(plain).collect()
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests look at what programs left behind")]
+mod tests;

@@ -1,0 +1,131 @@
+use super::{DIRECTORY, How, Kind, Order, Refusal, slug};
+use crate::bus::Bus;
+use crate::sys::Root;
+use crate::sys::clock::now;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// In a machine of its own, in which there is no systemd.
+fn judge(dir: &Path, kind: Kind, argv: &[&str], limit: Duration) -> Result<(), Box<Refusal>> {
+    let root = Root::open(dir).expect("a directory");
+    let bus = Bus::new(&root).expect("descriptors");
+    assert!(bus.systemd().is_none());
+    let argv: Vec<_> = argv.iter().map(ToString::to_string).collect();
+    let file = dir.join("staged");
+    let order = Order::new(&root, kind, "templates/App.conf.tera", &argv, Some(&file), limit)?;
+    let work = bus.start(order.run(&bus));
+    bus.wait(&work, now() + Duration::from_secs(60)).expect("an epoll set").expect("it ends")
+}
+
+const LONG: Duration = Duration::from_secs(30);
+const SHORT: Duration = Duration::from_millis(200);
+
+#[test]
+fn a_program_is_judged_by_its_end() {
+    let dir = tempfile::tempdir().expect("a scratch directory");
+    fs::write(dir.path().join("staged"), "good\n").expect("write");
+    // (program, limit, how it ended)
+    type Row = (&'static [&'static str], Duration, Result<(), How>);
+    let table: [Row; 11] = [
+        (&["true"], LONG, Ok(())),
+        (&["grep", "-q", "good", "{}"], LONG, Ok(())),
+        (&["sh", "-c", "test -f \"$1\"", "sh", "{}"], LONG, Ok(())),
+        (&["sh", "-c", "! read line && test $LANG = C && test $(umask) = 0077"], LONG, Ok(())),
+        (&["sh", "-c", "test $(env | grep -cE '^(PATH|LANG|PWD|SHLVL|_)=') = $(env | wc -l)"], LONG, Ok(())),
+        (&["grep", "-q", "bad", "{}"], LONG, Err(How::Exit(1))),
+        (&["sh", "-c", "kill -9 $$"], LONG, Err(How::Signal(9))),
+        (&["sleep", "100"], SHORT, Err(How::Late(SHORT))),
+        (&["no-such-program"], LONG, Err(How::Missing)),
+        (&["/etc/passwd"], LONG, Err(How::Missing)),
+        (&[], LONG, Err(How::Missing)),
+    ];
+    for (argv, limit, want) in table {
+        let got = judge(dir.path(), Kind::Check, argv, limit).map_err(|refusal| refusal.how);
+        assert_eq!(got, want, "{argv:?}");
+    }
+}
+
+#[test]
+fn what_it_has_started_ends_with_it() {
+    let dir = tempfile::tempdir().expect("a scratch directory");
+    let started = dir.path().join("pid");
+    let script = format!("sleep 1000 & echo $! > {}; exit $0", started.display());
+    for status in ["0", "3"] {
+        let _ = judge(dir.path(), Kind::Verify, &["sh", "-c", &script, status], LONG);
+        let pid = fs::read_to_string(&started).expect("its number");
+        let stat = format!("/proc/{}/stat", pid.trim());
+        // Killed is not yet gone, where it is somebody else's child by now.
+        let gone = || fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));
+        let begun = Instant::now();
+        while !gone() {
+            assert!(begun.elapsed() < LONG, "{pid} is still there");
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn what_it_prints_is_in_a_file_for_root_alone() {
+    let dir = tempfile::tempdir().expect("a scratch directory");
+    fs::write(dir.path().join("staged"), "hunter2\n").expect("write");
+    let blab = ["sh", "-c", "cat $1; cat $1 >&2; exit $0", "1", "{}"];
+    let refusal = judge(dir.path(), Kind::Check, &blab, LONG).expect_err("it refuses");
+    let text = format!("{refusal} {refusal:?}");
+    assert!(!text.contains("hunter2"), "{text}");
+    assert!(text.contains("check of templates/App.conf.tera: sh ended with exit status 1"), "{text}");
+    let output = refusal.output.expect("a file");
+    assert_eq!(output, Path::new(DIRECTORY).join("check-app-conf.log"));
+    let file = dir.path().join(output.strip_prefix("/").expect("absolute"));
+    assert_eq!(fs::read_to_string(&file).expect("its output"), "hunter2\nhunter2\n");
+    assert_eq!(fs::metadata(&file).expect("it is there").mode() & 0o777, 0o600);
+
+    // One that is content leaves nothing, not even from before.
+    let content = ["sh", "-c", "cat $1", "0", "{}"];
+    judge(dir.path(), Kind::Check, &content, LONG).expect("it accepts");
+    assert!(!file.exists(), "nothing is left");
+}
+
+#[test]
+fn a_refusal_says_what_to_do() {
+    let refusal = |kind, how, output: bool| Refusal {
+        kind,
+        subject: "templates/a.tera".to_owned(),
+        program: "/usr/sbin/nginx".to_owned(),
+        how,
+        output: output.then(|| "/run/ovf-agent/verify-a.log".into()),
+        source: None,
+    };
+    for (refusal, want) in [
+        (
+            refusal(Kind::Check, How::Missing, false),
+            "check of templates/a.tera: there is no program /usr/sbin/nginx; install it, or correct `check`",
+        ),
+        (
+            refusal(Kind::Verify, How::Signal(11), true),
+            "verify of templates/a.tera: /usr/sbin/nginx was ended by signal 11; what it said is in \
+             /run/ovf-agent/verify-a.log",
+        ),
+        (
+            refusal(Kind::OnChange, How::Late(Duration::from_millis(1500)), true),
+            "on-change of templates/a.tera: /usr/sbin/nginx did not end within 1.5 s; what it said is in \
+             /run/ovf-agent/verify-a.log",
+        ),
+        (refusal(Kind::Check, How::NotRun, false), "check of templates/a.tera: cannot run /usr/sbin/nginx"),
+    ] {
+        assert_eq!(refusal.to_string(), want);
+    }
+}
+
+#[test]
+fn a_name_for_files_and_units_is_made_of_the_templates() {
+    for (name, want) in [
+        ("templates/nginx.conf.tera", "nginx-conf"),
+        ("/etc/ovf-agent/templates/A b.tera", "a-b"),
+        ("x", "x"),
+        ("templates/ä.tera", "-"),
+    ] {
+        assert_eq!(slug(name), want, "{name}");
+    }
+}

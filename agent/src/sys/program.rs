@@ -1,0 +1,204 @@
+//! Other people's programs: started without us to wait for them, and ended with all that they started.
+//!
+//! Decides how one is run so that it can neither hold us up nor tell what it was given: in a process group of its own,
+//! with no input, an environment of two variables, and its output in a file that only root can read. What it is started
+//! for, and how long it may take, is decided in `checks`; where systemd is, `checks` has it do the same.
+//!
+//! That it has ended is told by a descriptor (pidfd_open(2), Linux 5.3), so the loop can wait for it like for all else.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::libc;
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::stat::{Mode, umask};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::{AccessFlags, Pid, UnlinkatFlags, access, unlinkat};
+
+use super::root::split;
+use super::{Error, Result, Root};
+
+/// Where a program is looked for that is named without a directory, and what it gets as its `PATH`.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The only language whose messages people can be expected to compare.
+pub const LANG: &str = "C";
+
+/// A file for what a program writes, which nobody but root can read.
+#[derive(Debug)]
+pub struct Output {
+    dir: OwnedFd,
+    path: PathBuf,
+    file: File,
+}
+
+impl Output {
+    /// Makes it anew, and its directory if need be.
+    ///
+    /// # Errors
+    /// The directory or the file cannot be made.
+    pub fn create(root: &Root, path: &Path) -> Result<Self> {
+        let error = |source| Error::new("create", path, source);
+        let (parent, name) = split(path).ok_or_else(|| error(io::ErrorKind::InvalidInput.into()))?;
+        root.make_dir(parent, 0o755)?;
+        let dir = root.trusted_dir(parent).map_err(error)?;
+        match unlinkat(&dir, name.as_os_str(), UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(error(errno.into())),
+        }
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_APPEND | OFlag::O_CLOEXEC;
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        let file = openat(&dir, name.as_os_str(), flags, mode).map_err(|errno| error(errno.into()))?;
+        Ok(Self { dir, path: path.to_owned(), file: File::from(file) })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes it. One that cannot be removed goes with the next boot.
+    pub fn remove(self) {
+        if let Some(name) = self.path.file_name() {
+            let _ = unlinkat(&self.dir, name, UnlinkatFlags::NoRemoveDir);
+        }
+    }
+}
+
+impl AsFd for Output {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// The program that `name` means, if there is one that can be executed.
+pub fn find(name: &str) -> Option<PathBuf> {
+    let can_run = |path: &PathBuf| path.is_file() && access(path, AccessFlags::X_OK).is_ok();
+    if name.contains('/') {
+        return Some(PathBuf::from(name)).filter(|path| path.is_absolute() && can_run(path));
+    }
+    PATH.split(':').map(|directory| Path::new(directory).join(name)).find(can_run)
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// With this exit status.
+    Exit(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+/// A program that runs. Dropped, it is ended, with all that it has started in its process group.
+#[derive(Debug)]
+pub struct Program {
+    child: Child,
+    pidfd: OwnedFd,
+    waited: bool,
+}
+
+impl Program {
+    /// Starts one, that may make files of `limit` bytes at most.
+    ///
+    /// # Errors
+    /// It cannot be executed.
+    pub fn start(
+        program: &Path,
+        arguments: &[String],
+        output: &Output,
+        limit: Option<u64>,
+    ) -> io::Result<Self> {
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().env("PATH", PATH).env("LANG", LANG).current_dir("/");
+        command.stdin(Stdio::null()).stdout(output.file.try_clone()?).stderr(output.file.try_clone()?);
+        command.process_group(0);
+        let prepare = move || {
+            prctl::set_pdeathsig(Signal::SIGKILL)?;
+            // No core file of what may hold a secret.
+            setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+            if let Some(limit) = limit {
+                setrlimit(Resource::RLIMIT_FSIZE, limit, limit)?;
+            }
+            umask(Mode::from_bits_truncate(0o077));
+            Ok(())
+        };
+        // SAFETY: `prepare` makes four system calls that take numbers, and neither allocates nor locks.
+        unsafe { command.pre_exec(prepare) };
+        let mut child = command.spawn()?;
+        match pidfd_open(&child) {
+            Ok(pidfd) => Ok(Self { child, pidfd, waited: false }),
+            Err(error) => {
+                // Nothing could tell us of its end.
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(error)
+            }
+        }
+    }
+
+    /// A descriptor that turns readable when it ends.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub fn descriptor(&self) -> io::Result<OwnedFd> {
+        self.pidfd.try_clone()
+    }
+
+    /// How it ended; what it has started and left behind is ended then, too.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] as long as it runs.
+    pub fn ended(&mut self) -> io::Result<Ended> {
+        // It is left a zombie for the moment, so that the group's number is still its own.
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        let status = waitid(Id::Pid(self.pid()), flags)?;
+        let ended = match status {
+            WaitStatus::Exited(_, status) => Ended::Exit(status),
+            WaitStatus::Signaled(_, signal, _) => Ended::Signal(signal as i32),
+            _ => return Err(io::ErrorKind::WouldBlock.into()),
+        };
+        self.end();
+        Ok(ended)
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
+    }
+
+    fn end(&mut self) {
+        if !self.waited {
+            let _ = killpg(self.pid(), Signal::SIGKILL);
+
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+            self.waited = true;
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn pidfd_open(child: &Child) -> io::Result<OwnedFd> {
+    let pid = libc::c_long::from(child.id());
+    // SAFETY: pidfd_open(2) takes two numbers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0 as libc::c_long) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor was made above, and nobody else has it; it is close-on-exec already.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+    debug_assert!(fd.as_raw_fd() > 2);
+    Ok(fd)
+}

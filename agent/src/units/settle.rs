@@ -1,0 +1,282 @@
+//! What systemd is asked to do for a pass, in which order, and what became of it.
+//!
+//! Decides the order: unit files are read again, roles are switched, and then the units hear of their files. systemd takes
+//! care of the order among them (systemd.unit(5), `After=`): all jobs are queued before the first is waited for. A job that
+//! waits for our own unit to be started, as that of every service that is ordered after us at boot, is never waited for: it
+//! happens when we are done.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::time::Duration;
+
+use super::roles::{Role, Step, steps};
+use super::{Spared, UnitAction, due};
+use crate::bus::{Error, Job, Systemd, UnitStatus};
+use crate::sys::clock::now;
+
+/// How it ended for one unit.
+#[derive(Debug)]
+pub enum Ended {
+    /// It was done.
+    Done,
+    /// It was not needed.
+    Spared(Spared),
+    /// It is queued, and waits for us to be started.
+    AfterUs,
+    /// The job ended with this result: `failed`, `timeout`, `canceled`, `dependency` and others.
+    Job(String),
+    /// The job was done, and the unit has failed nevertheless.
+    Failed,
+    /// It has not ended in time, and goes on.
+    Late(Duration),
+    /// It could not be asked for.
+    Error(Error),
+    /// The unit was masked, and can be started nevertheless: a unit file in `/etc` goes before every mask.
+    Unmaskable,
+}
+
+/// What became of one unit.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The unit; empty for systemd itself.
+    pub unit: String,
+    /// `restart`, `reload`, `start`, `stop`, `mask`, `unmask`, `daemon-reload`.
+    pub verb: &'static str,
+    /// How it ended.
+    pub ended: Ended,
+}
+
+impl Outcome {
+    /// Whether what was asked for did not happen.
+    pub fn is_failure(&self) -> bool {
+        !matches!(self.ended, Ended::Done | Ended::Spared(_) | Ended::AfterUs)
+    }
+
+    /// Whether it is still owed: it failed, so the next pass has to try again, with [`Verb::Recover`].
+    pub fn is_owed(&self) -> bool {
+        self.is_failure() && matches!(self.verb, "restart" | "reload")
+    }
+
+    /// The job's result in systemd's words, or ours where it did not come to a job.
+    pub fn result(&self) -> &str {
+        match &self.ended {
+            Ended::Done => "done",
+            Ended::Spared(_) => "not-needed",
+            Ended::AfterUs => "queued",
+            Ended::Job(result) => result,
+            Ended::Failed | Ended::Unmaskable => "failed",
+            Ended::Late(_) => "late",
+            Ended::Error(_) => "refused",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { unit, verb, ended } = self;
+        if unit.is_empty() {
+            return match ended {
+                Ended::Error(error) => write!(f, "{verb}: {error}; journalctl -b _PID=1 may say why"),
+                _ => write!(f, "{verb}: {}", self.result()),
+            };
+        }
+        match ended {
+            Ended::Done => write!(f, "{verb} of {unit}: done"),
+            Ended::Spared(why) => write!(f, "{verb} of {unit} is not needed: {}", why.as_str()),
+            Ended::AfterUs => write!(f, "{verb} of {unit} is queued: it is ordered after the agent"),
+            Ended::Job(result) => {
+                write!(f, "{verb} of {unit} ended with \"{result}\"; journalctl -u {unit} says why")
+            }
+            Ended::Failed => {
+                write!(f, "{unit} has failed after its {verb}; journalctl -u {unit} says why")
+            }
+            Ended::Late(time) => write!(
+                f,
+                "{verb} of {unit} has not ended after {} s; journalctl -u {unit} may say why",
+                time.as_secs()
+            ),
+            Ended::Error(error) => {
+                write!(f, "{verb} of {unit} failed: {error}; journalctl -u {unit} may say why")
+            }
+            Ended::Unmaskable => write!(
+                f,
+                "{unit} is masked in vain: its unit file lies in /etc/systemd/system, which goes first; put it into \
+                 /usr/lib/systemd/system"
+            ),
+        }
+    }
+}
+
+/// All that systemd is to do for a pass.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Owed {
+    /// Whether it reads its unit files again before all else.
+    pub reload: bool,
+    /// What units are to be.
+    pub roles: Vec<Role>,
+    /// What units are to do about their files.
+    pub actions: Vec<UnitAction>,
+}
+
+/// Does it all, waiting at most `limit` for the jobs. A failure does not keep the other units waiting.
+pub async fn settle(systemd: Systemd, owed: Owed, limit: Duration) -> Vec<Outcome> {
+    let Owed { reload, roles, actions } = owed;
+    if !reload && roles.is_empty() && actions.is_empty() {
+        return Vec::new();
+    }
+    let mut settling = Settling { systemd, own_job: None, jobs: Vec::new(), outcomes: Vec::new() };
+    if reload && !settling.reload().await {
+        return settling.outcomes;
+    }
+    match settling.systemd.own_job().await {
+        Ok(job) => settling.own_job = job,
+        Err(error) => {
+            settling.ended("", "conversation", Ended::Error(error));
+            return settling.outcomes;
+        }
+    }
+    // Before the roles change anything.
+    let mut known = Vec::new();
+    for action in actions {
+        let status = settling.systemd.status(&action.unit).await;
+        known.push((action, status));
+    }
+    let switched = settling.switch(roles).await;
+    let mut seen = Vec::new();
+    for (action, status) in known {
+        settling.act(action, status, &switched, &mut seen).await;
+    }
+    settling.wait(limit).await;
+    settling.outcomes
+}
+
+struct Settling {
+    systemd: Systemd,
+    own_job: Option<Job>,
+    jobs: Vec<(String, &'static str, Job)>,
+    outcomes: Vec<Outcome>,
+}
+
+impl Settling {
+    fn ended(&mut self, unit: &str, verb: &'static str, ended: Ended) {
+        self.outcomes.push(Outcome { unit: unit.to_owned(), verb, ended });
+    }
+
+    async fn reload(&mut self) -> bool {
+        let done = self.systemd.reload().await;
+        let is_done = done.is_ok();
+        self.ended("", "daemon-reload", done.map_or_else(Ended::Error, |()| Ended::Done));
+        is_done
+    }
+
+    async fn queue(&mut self, call: &'static str, unit: &str, verb: &'static str) {
+        match self.systemd.queue(call, unit).await {
+            Ok(job) => self.jobs.push((unit.to_owned(), verb, job)),
+            Err(error) => self.ended(unit, verb, Ended::Error(error)),
+        }
+    }
+
+    /// Switches roles; returns the units that changed.
+    async fn switch(&mut self, roles: Vec<Role>) -> Vec<String> {
+        let mut todo = Vec::new();
+        for role in roles {
+            let status = match self.systemd.status(&role.unit).await {
+                Ok(status) => status.unwrap_or_default(),
+                Err(error) => {
+                    self.ended(&role.unit, "start", Ended::Error(error));
+                    continue;
+                }
+            };
+            todo.push((steps(&role, &status), status.id, role.unit));
+        }
+        // The masks first, for one reload makes them all known.
+        let mut masks = Vec::new();
+        for (steps, _, unit) in &todo {
+            for step in steps {
+                let done = match step {
+                    Step::Mask => self.systemd.mask(unit).await,
+                    Step::Unmask => self.systemd.unmask(unit).await,
+                    Step::Start | Step::Stop => continue,
+                };
+                match done {
+                    Ok(()) => masks.push((unit.clone(), *step)),
+                    Err(error) => self.ended(unit, step.as_str(), Ended::Error(error)),
+                }
+            }
+        }
+        if !masks.is_empty() {
+            self.reload().await;
+        }
+        for (unit, step) in masks {
+            let now = self.systemd.status(&unit).await.ok().flatten().unwrap_or_default();
+            let in_vain = step == Step::Mask && now.load != "masked";
+            self.ended(&unit, step.as_str(), if in_vain { Ended::Unmaskable } else { Ended::Done });
+        }
+        let mut switched = Vec::new();
+        for (steps, id, unit) in todo {
+            for step in steps {
+                match step {
+                    Step::Start => self.queue("StartUnit", &unit, step.as_str()).await,
+                    Step::Stop => self.queue("StopUnit", &unit, step.as_str()).await,
+                    Step::Mask | Step::Unmask => continue,
+                }
+                switched.push(id.clone());
+            }
+        }
+        switched
+    }
+
+    async fn act(
+        &mut self,
+        action: UnitAction,
+        status: Result<Option<UnitStatus>, Error>,
+        switched: &[String],
+        seen: &mut Vec<String>,
+    ) {
+        let UnitAction { unit, verb } = action;
+        let word = verb.as_str();
+        let status = match status {
+            Ok(Some(status)) => status,
+            Ok(None) => return self.ended(&unit, word, Ended::Spared(Spared::NotFound)),
+            Err(error) => return self.ended(&unit, word, Ended::Error(error)),
+        };
+        if switched.contains(&status.id) {
+            return self.ended(&unit, word, Ended::Spared(Spared::Role));
+        }
+        match due(verb, &status) {
+            Err(why) => self.ended(&unit, word, Ended::Spared(why)),
+            // The same one, by another of its names.
+            Ok(_) if seen.contains(&status.id) => {}
+            Ok(call) => {
+                seen.push(status.id);
+                self.queue(call, &unit, word).await;
+            }
+        }
+    }
+
+    async fn wait(&mut self, limit: Duration) {
+        let until = now() + limit;
+        for (unit, verb, job) in std::mem::take(&mut self.jobs) {
+            if let Some(own) = self.own_job
+                && self.systemd.waits_for(job, own).await.unwrap_or(false)
+            {
+                self.ended(&unit, verb, Ended::AfterUs);
+                continue;
+            }
+            let left = until.saturating_sub(now());
+            let systemd = self.systemd.clone();
+            let ended = match systemd.runtime().within(left, systemd.end(job)).await {
+                None => Ended::Late(limit),
+                Some(Err(error)) => Ended::Error(error),
+                Some(Ok(result)) if result == "done" || result == "skipped" => {
+                    // A simple service may be done with its start, and over.
+                    let status = systemd.status(&unit).await.ok().flatten().unwrap_or_default();
+                    if status.active == "failed" && verb != "stop" { Ended::Failed } else { Ended::Done }
+                }
+                Some(Ok(result)) => Ended::Job(result),
+            };
+            self.ended(&unit, verb, ended);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+use super::roles::{Role, State, Step, steps};
+use super::settle::{Ended, Outcome};
+use super::{Spared, UnitAction, Verb, actions, due, needs_reload, once_each};
+use crate::bus::UnitStatus;
+use crate::template::Rules;
+use std::path::Path;
+use std::time::Duration;
+
+fn status(load: &str, active: &str, job: &str) -> UnitStatus {
+    let job = Some(job.to_owned()).filter(|job| !job.is_empty());
+    UnitStatus { id: "a.service".to_owned(), load: load.to_owned(), active: active.to_owned(), job }
+}
+
+#[test]
+fn what_a_unit_is_owed_depends_on_what_it_does_now() {
+    use Spared::{HasFailed, Inactive, Masked, NotFound, Starting, Stopping};
+    use Verb::{Recover, Reload, Restart};
+    // (asked for, load state, active state, job, what follows)
+    let table = [
+        (Restart, "loaded", "active", "", Ok("TryRestartUnit")),
+        (Reload, "loaded", "active", "", Ok("ReloadOrTryRestartUnit")),
+        (Recover, "loaded", "active", "", Ok("RestartUnit")),
+        (Restart, "loaded", "reloading", "", Ok("TryRestartUnit")),
+        (Restart, "loaded", "active", "reload", Ok("TryRestartUnit")),
+        (Restart, "loaded", "activating", "start", Ok("TryRestartUnit")),
+        (Restart, "loaded", "active", "stop", Err(Stopping)),
+        (Restart, "loaded", "active", "restart", Err(Starting)),
+        (Restart, "loaded", "activating", "stop", Err(Stopping)),
+        (Restart, "loaded", "deactivating", "", Err(Stopping)),
+        (Restart, "loaded", "deactivating", "restart", Err(Starting)),
+        (Restart, "loaded", "inactive", "", Err(Inactive)),
+        (Restart, "loaded", "inactive", "start", Err(Starting)),
+        (Reload, "loaded", "inactive", "start", Err(Starting)),
+        (Recover, "loaded", "inactive", "", Err(Inactive)),
+        (Restart, "loaded", "failed", "", Err(HasFailed)),
+        (Recover, "loaded", "failed", "", Ok("RestartUnit")),
+        (Recover, "loaded", "failed", "start", Err(Starting)),
+        (Recover, "loaded", "failed", "stop", Err(Stopping)),
+        (Restart, "not-found", "inactive", "", Err(NotFound)),
+        (Restart, "not-found", "active", "", Err(NotFound)),
+        (Recover, "masked", "active", "", Err(Masked)),
+        (Restart, "bad-setting", "inactive", "", Err(Inactive)),
+    ];
+    for (verb, load, active, job, want) in table {
+        assert_eq!(due(verb, &status(load, active, job)), want, "{verb:?} {load} {active} {job}");
+    }
+}
+
+#[test]
+fn a_unit_is_asked_once_and_for_the_most() {
+    let rules = |restart: &[&str], reload: &[&str]| Rules {
+        restart: restart.iter().map(ToString::to_string).collect(),
+        reload: reload.iter().map(ToString::to_string).collect(),
+        ..Rules::default()
+    };
+    let files = [
+        rules(&[], &["b.service", "a.service"]),
+        rules(&["a.service"], &["c.service"]),
+        rules(&["a.service"], &[]),
+    ];
+    let shown: Vec<_> = actions(&files).iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["reload b.service", "restart a.service", "reload c.service"]);
+
+    let again = [Verb::Restart, Verb::Recover, Verb::Reload]
+        .map(|verb| UnitAction { unit: "a.service".into(), verb });
+    assert_eq!(once_each(again), [UnitAction { unit: "a.service".into(), verb: Verb::Recover }]);
+}
+
+#[test]
+fn unit_files_and_what_generators_read_need_a_reload() {
+    for (path, want) in [
+        ("/etc/systemd/system/a.service", true),
+        ("/etc/systemd/system/a.service.d/10-agent.conf", true),
+        ("/run/systemd/system/a.timer", true),
+        ("/usr/lib/systemd/system/a.service", true),
+        ("/etc/fstab", true),
+        ("/etc/systemd/system.conf", false),
+        ("/etc/systemd/systems", false),
+        ("/etc/systemd/network/10-lan.network", false),
+        ("/etc/fstab.d/a", false),
+        ("/etc/app.conf", false),
+    ] {
+        assert_eq!(needs_reload([Path::new("/etc/other"), Path::new(path)]), want, "{path}");
+    }
+    assert!(!needs_reload([]));
+}
+
+#[test]
+fn a_role_is_reached_in_as_few_steps_as_it_takes() {
+    use State::{Masked, Started, Stopped};
+    use Step::{Mask, Start, Stop, Unmask};
+    // (state, when, load state, active state, job, steps)
+    type Row = (State, bool, &'static str, &'static str, &'static str, &'static [Step]);
+    let table: &[Row] = &[
+        (Started, true, "loaded", "active", "", &[]),
+        (Started, true, "loaded", "activating", "start", &[]),
+        (Started, true, "loaded", "inactive", "start", &[]),
+        (Started, true, "loaded", "inactive", "", &[Start]),
+        (Started, true, "loaded", "failed", "", &[Start]),
+        (Started, true, "loaded", "active", "stop", &[Start]),
+        (Started, true, "masked", "inactive", "", &[Unmask, Start]),
+        (Started, true, "not-found", "inactive", "", &[Start]),
+        (Started, false, "loaded", "active", "", &[Stop]),
+        (Started, false, "loaded", "inactive", "", &[]),
+        (Started, false, "masked", "inactive", "", &[]),
+        (Stopped, true, "loaded", "active", "", &[Stop]),
+        (Stopped, true, "loaded", "active", "stop", &[]),
+        (Stopped, true, "loaded", "inactive", "start", &[Stop]),
+        (Stopped, true, "loaded", "inactive", "", &[]),
+        (Stopped, true, "not-found", "inactive", "", &[]),
+        (Stopped, false, "loaded", "inactive", "", &[]),
+        (Stopped, false, "loaded", "active", "", &[]),
+        (Masked, true, "loaded", "active", "", &[Mask, Stop]),
+        (Masked, true, "loaded", "inactive", "start", &[Mask, Stop]),
+        (Masked, true, "loaded", "inactive", "", &[Mask]),
+        (Masked, true, "masked", "active", "", &[Stop]),
+        (Masked, true, "masked", "inactive", "", &[]),
+        (Masked, true, "not-found", "inactive", "", &[]),
+        (Masked, false, "masked", "inactive", "", &[Unmask]),
+        (Masked, false, "loaded", "active", "", &[]),
+    ];
+    for &(state, holds, load, active, job, want) in table {
+        let role = Role { unit: "a.service".to_owned(), state, holds };
+        assert_eq!(steps(&role, &status(load, active, job)), want, "{role} {load} {active} {job}");
+    }
+}
+
+#[test]
+fn an_outcome_says_what_was_wanted_and_where_the_reason_is() {
+    // (how it ended, failure, owed, result, a part of the sentence)
+    let table = [
+        (Ended::Done, false, false, "done", "restart of a.service: done"),
+        (Ended::Spared(Spared::Inactive), false, false, "not-needed", "reads the new files when it starts"),
+        (Ended::AfterUs, false, false, "queued", "it is ordered after the agent"),
+        (
+            Ended::Job("timeout".to_owned()),
+            true,
+            true,
+            "timeout",
+            "\"timeout\"; journalctl -u a.service says why",
+        ),
+        (Ended::Failed, true, true, "failed", "journalctl -u a.service"),
+        (Ended::Late(Duration::from_secs(90)), true, true, "late", "after 90 s; journalctl -u a.service"),
+    ];
+    for (ended, is_failure, is_owed, result, part) in table {
+        let outcome = Outcome { unit: "a.service".to_owned(), verb: "restart", ended };
+        let sentence = outcome.to_string();
+        assert!(sentence.contains(part), "{sentence}");
+        assert_eq!((outcome.is_failure(), outcome.is_owed()), (is_failure, is_owed), "{sentence}");
+        assert_eq!(outcome.result(), result, "{sentence}");
+    }
+}
