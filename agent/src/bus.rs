@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod line;
 mod runtime;
 mod socket;
 mod systemd;
@@ -25,8 +26,9 @@ use zbus::runtime::traits::Runtime as _;
 use crate::sys::Root;
 use crate::sys::clock::{Moment, now};
 
+pub use line::Changes;
 pub use runtime::Runtime;
-pub use systemd::{Changes, Job, Systemd, UnitStatus};
+pub use systemd::{Job, Systemd, UnitStatus};
 
 /// PID 1's own socket.
 const PRIVATE: &str = "/run/systemd/private";

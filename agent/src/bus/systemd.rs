@@ -1,43 +1,30 @@
 //! systemd's manager object, as far as the agent needs it (org.freedesktop.systemd1(5)).
 //!
-//! Decides how each call is made and how its answer is read, and collects the ends of jobs. Which unit deserves what is
+//! Decides how each call is made and how its answer is read. Which unit deserves what is
 //! decided in `units`. Every call has a time limit: PID 1 answers within milliseconds, but reads all unit files on a reload.
 
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
-use std::future::poll_fn;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use futures_core::Stream;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use zbus::message::Type as Kind;
-use zbus::runtime::traits::Runtime as _;
-use zbus::{
-    Connection, MatchRule, Message, MessageStream, OwnedObjectPath, OwnedVariant, Type, Variant, connection,
-};
+use zbus::{Message, OwnedObjectPath, OwnedVariant, Type, Variant};
 
 use super::Error;
-use super::runtime::{Runtime, Task};
-use super::socket::Peer;
-use crate::sys::net;
+use super::line::{Changes, Line};
+use super::runtime::Runtime;
 
 const NAME: &str = "org.freedesktop.systemd1";
 const PATH: &str = "/org/freedesktop/systemd1";
-const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+pub(super) const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
-const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+pub(super) const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// For an answer. A reload of a thousand units takes seconds where the processor is slow.
 const ANSWER: Duration = Duration::from_secs(90);
-
-/// So many ends of jobs are remembered: at boot there are some hundred jobs, and each signal comes once.
-const REMEMBERED: usize = 4096;
 
 /// systemd, connected to when it is first asked something. Clones share the connection.
 #[derive(Clone)]
@@ -47,22 +34,6 @@ struct Shared {
     runtime: Runtime,
     socket: PathBuf,
     line: Mutex<Option<Line>>,
-}
-
-/// A connection, and what it told of jobs.
-#[derive(Clone)]
-struct Line {
-    connection: Connection,
-    jobs: Arc<Mutex<Jobs>>,
-    // Ends when the last line does.
-    _listener: Arc<Task<()>>,
-}
-
-#[derive(Default)]
-struct Jobs {
-    ended: BTreeMap<u32, String>,
-    waiting: Vec<Waker>,
-    closed: bool,
 }
 
 /// A job that systemd has queued for us.
@@ -81,9 +52,6 @@ pub struct UnitStatus {
     /// What its job is to do, `start` or `stop` or `restart`; nothing where it has none.
     pub job: Option<String>,
 }
-
-/// Changes of one unit's properties, as they are told from now on.
-pub struct Changes(MessageStream);
 
 impl Systemd {
     pub(super) fn at(socket: &Path, runtime: Runtime) -> Self {
@@ -123,19 +91,7 @@ impl Systemd {
     /// # Errors
     /// systemd is no longer to be reached.
     pub async fn end(&self, job: Job) -> Result<String, Error> {
-        let jobs = self.line().await?.jobs;
-        poll_fn(|context| {
-            let mut jobs = jobs.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(result) = jobs.ended.remove(&job.0) {
-                return Poll::Ready(Ok(result));
-            }
-            if jobs.closed {
-                return Poll::Ready(Err(closed()));
-            }
-            jobs.waiting.push(context.waker().clone());
-            Poll::Pending
-        })
-        .await
+        self.line().await?.end(job.0).await.ok_or_else(closed)
     }
 
     /// Whether a job cannot begin before `other` has ended, be it through others.
@@ -243,16 +199,8 @@ impl Systemd {
     /// # Errors
     /// systemd is not to be reached.
     pub async fn changes(&self, unit: &str) -> Result<Changes, Error> {
-        let rule = MatchRule::builder()
-            .msg_type(Kind::Signal)
-            .interface(PROPERTIES)
-            .member("PropertiesChanged")
-            .path(object(unit))
-            .build()
-            .map_err(Error::Connection)?;
         let line = self.line().await?;
-        let stream = MessageStream::for_match_rule(rule, &line.connection, None).await;
-        stream.map(Changes).map_err(Error::Connection)
+        Changes::of(&line.connection, object(unit)).await.map_err(Error::Connection)
     }
 
     // --- the conversation ---
@@ -291,71 +239,12 @@ impl Systemd {
         if let Some(line) = line.filter(|line| !line.connection.is_closed()) {
             return Ok(line);
         }
-        let made = self.0.runtime.within(ANSWER, self.connect()).await;
+        let made = self.0.runtime.within(ANSWER, Line::connect(&self.0.socket, &self.0.runtime)).await;
         let line = made
             .ok_or(Error::Late { call: "a connection", operand: "of ours".to_owned() })?
             .map_err(Error::Connection)?;
         *self.0.line.lock().unwrap_or_else(PoisonError::into_inner) = Some(line.clone());
         Ok(line)
-    }
-
-    async fn connect(&self) -> zbus::Result<Line> {
-        let stream = net::connect_unix(&self.0.socket)?;
-        let peer = Peer::new(stream, &self.0.runtime)?;
-        let builder = connection::Builder::socket(peer).p2p().runtime(self.0.runtime.clone());
-        let connection = builder.build().await?;
-        let rule =
-            MatchRule::builder().msg_type(Kind::Signal).interface(MANAGER).member("JobRemoved").build()?;
-        let stream = MessageStream::for_match_rule(rule, &connection, None).await?;
-        let jobs = Arc::<Mutex<Jobs>>::default();
-        // A task of its own: what nobody takes out of the stream would keep the answers waiting behind it.
-        let listener = self.0.runtime.spawn("ends of jobs", collect(stream, Arc::clone(&jobs)));
-        Ok(Line { connection, jobs, _listener: Arc::new(listener) })
-    }
-}
-
-impl Changes {
-    /// What has changed since it was asked before, by property; later values replace earlier ones.
-    pub async fn so_far(&mut self) -> BTreeMap<String, OwnedVariant> {
-        let mut changed = BTreeMap::new();
-        while let Some(message) = poll_fn(|context| match Pin::new(&mut self.0).poll_next(context) {
-            Poll::Ready(message) => Poll::Ready(message),
-            Poll::Pending => Poll::Ready(None),
-        })
-        .await
-        {
-            type Body = (String, BTreeMap<String, OwnedVariant>, Vec<String>);
-            if let Ok((_, properties, _)) = message.and_then(|message| message.body().deserialize::<Body>()) {
-                changed.extend(properties);
-            }
-        }
-        changed
-    }
-}
-
-/// Remembers the ends of all jobs, since that of ours may come before the answer that has its number.
-async fn collect(mut stream: MessageStream, jobs: Arc<Mutex<Jobs>>) {
-    loop {
-        let message = poll_fn(|context| Pin::new(&mut stream).poll_next(context)).await;
-        type Body = (u32, OwnedObjectPath, String, String);
-        let mut jobs = jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        match message {
-            Some(Ok(message)) => {
-                if let Ok((id, _, _, result)) = message.body().deserialize::<Body>() {
-                    jobs.ended.insert(id, result);
-                    while jobs.ended.len() > REMEMBERED {
-                        jobs.ended.pop_first();
-                    }
-                }
-            }
-            Some(Err(_)) | None => jobs.closed = true,
-        }
-        let (waiting, closed) = (std::mem::take(&mut jobs.waiting), jobs.closed);
-        drop(jobs);
-        waiting.into_iter().for_each(Waker::wake);
-        if closed {
-            return;
-        }
     }
 }
 
