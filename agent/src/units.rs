@@ -13,6 +13,8 @@ pub mod settle;
 use std::fmt;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use crate::bus::UnitStatus;
 use crate::template::Rules;
 
@@ -20,7 +22,8 @@ pub use roles::{Role, State};
 pub use settle::{Ended, Outcome, Owed, settle};
 
 /// What a unit is to do about a file. The later one includes those before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Verb {
     /// Read it again: by its own means if it has any, else by a restart.
     Reload,
@@ -41,7 +44,7 @@ impl Verb {
 }
 
 /// What one unit is owed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitAction {
     /// The unit's name, with its suffix.
     pub unit: String,
@@ -73,6 +76,31 @@ pub fn actions<'a>(changed: impl IntoIterator<Item = &'a Rules>) -> Vec<UnitActi
         let with = |verb| move |unit: &String| UnitAction { unit: unit.clone(), verb };
         rules.restart.iter().map(with(Verb::Restart)).chain(rules.reload.iter().map(with(Verb::Reload)))
     }))
+}
+
+/// What is still owed after these outcomes, for the next pass to pay: a unit that failed is owed a restart also where it is
+/// down now, for it ran before we asked.
+pub fn owed(outcomes: &[Outcome]) -> Vec<UnitAction> {
+    let again = |outcome: &Outcome| {
+        let verb = if matches!(outcome.ended, Ended::NotAsked) { outcome.asked? } else { Verb::Recover };
+        (outcome.asked.is_some() && outcome.is_failure())
+            .then(|| UnitAction { unit: outcome.unit.clone(), verb })
+    };
+    once_each(outcomes.iter().filter_map(again))
+}
+
+/// What units are owed when the old files are back: those that read the new ones read again, and those that failed on
+/// them are restarted. The others know the old files only.
+pub fn taken_back(outcomes: &[Outcome]) -> Vec<UnitAction> {
+    let again = |outcome: &Outcome| {
+        let verb = match &outcome.ended {
+            Ended::Done => outcome.asked?,
+            Ended::Spared(_) | Ended::AfterUs | Ended::NotAsked => return None,
+            _ => outcome.asked.and(Some(Verb::Recover))?,
+        };
+        Some(UnitAction { unit: outcome.unit.clone(), verb })
+    };
+    once_each(outcomes.iter().filter_map(again))
 }
 
 /// Where systemd looks for units and drop-ins (systemd.unit(5)), and what its own generators make units of: a change there

@@ -1,10 +1,11 @@
 use super::systemd::object;
 use super::{Bus, Runtime};
 use crate::sys::clock::now;
+use crate::units::{self, Owed, UnitAction, Verb, settle};
 use std::future::poll_fn;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::task::Poll;
 use std::time::Duration;
 use zbus::runtime::traits::Runtime as _;
@@ -100,6 +101,30 @@ fn what_is_dropped_ends() {
             assert!(ended(there), "its conversation is gone");
             assert_eq!(bus.next(), None);
         }
+    }
+}
+
+#[test]
+fn a_systemd_that_is_not_there_or_goes_away_leaves_every_action_an_outcome() {
+    let dir = tempfile::tempdir().expect("a scratch directory");
+    let path = dir.path().join("private");
+    let action = |unit: &str, verb| UnitAction { unit: unit.to_owned(), verb };
+    let actions = [action("a.service", Verb::Restart), action("b.service", Verb::Reload)];
+    for listens in [false, true] {
+        let bus = Bus::with_socket(Some(&path)).expect("an epoll set");
+        let systemd = bus.systemd().expect("a place for it");
+        let listener = listens.then(|| UnixListener::bind(&path).expect("a socket"));
+        let owed = Owed { reload: true, roles: Vec::new(), actions: actions.to_vec() };
+        let work = bus.start(settle(systemd, owed, LONG));
+        bus.step().expect("epoll");
+        // It hears us, and closes without a word.
+        drop(listener.map(|listener| listener.accept().expect("a client")));
+        let outcomes = bus.wait(&work, now() + LONG).expect("epoll").expect("it ends");
+        let results: Vec<_> = outcomes.iter().map(|outcome| (outcome.verb, outcome.result())).collect();
+        let want = [("daemon-reload", "refused"), ("restart", "not-asked"), ("reload", "not-asked")];
+        assert_eq!(results, want, "{outcomes:?}");
+        assert!(outcomes[0].to_string().contains("cannot talk to systemd"), "{}", outcomes[0]);
+        assert_eq!(units::owed(&outcomes), actions);
     }
 }
 

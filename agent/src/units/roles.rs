@@ -21,6 +21,17 @@ pub enum State {
     Masked,
 }
 
+impl State {
+    /// The step that leads there.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "start",
+            Self::Stopped => "stop",
+            Self::Masked => "mask",
+        }
+    }
+}
+
 /// One of `[[units]]`, with its `when` decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Role {

@@ -11,7 +11,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::roles::{Role, Step, steps};
-use super::{Spared, UnitAction, due};
+use super::{Spared, UnitAction, Verb, due};
 use crate::bus::{Error, Job, Systemd, UnitStatus};
 use crate::sys::clock::now;
 
@@ -32,6 +32,8 @@ pub enum Ended {
     Late(Duration),
     /// It could not be asked for.
     Error(Error),
+    /// It was not asked for, because systemd could not be talked to before.
+    NotAsked,
     /// The unit was masked, and can be started nevertheless: a unit file in `/etc` goes before every mask.
     Unmaskable,
 }
@@ -43,6 +45,8 @@ pub struct Outcome {
     pub unit: String,
     /// `restart`, `reload`, `start`, `stop`, `mask`, `unmask`, `daemon-reload`.
     pub verb: &'static str,
+    /// What was asked of it because of its files; nothing where that was not the reason.
+    pub asked: Option<Verb>,
     /// How it ended.
     pub ended: Ended,
 }
@@ -51,11 +55,6 @@ impl Outcome {
     /// Whether what was asked for did not happen.
     pub fn is_failure(&self) -> bool {
         !matches!(self.ended, Ended::Done | Ended::Spared(_) | Ended::AfterUs)
-    }
-
-    /// Whether it is still owed: it failed, so the next pass has to try again, with [`Verb::Recover`].
-    pub fn is_owed(&self) -> bool {
-        self.is_failure() && matches!(self.verb, "restart" | "reload")
     }
 
     /// The job's result in systemd's words, or ours where it did not come to a job.
@@ -68,13 +67,14 @@ impl Outcome {
             Ended::Failed | Ended::Unmaskable => "failed",
             Ended::Late(_) => "late",
             Ended::Error(_) => "refused",
+            Ended::NotAsked => "not-asked",
         }
     }
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { unit, verb, ended } = self;
+        let Self { unit, verb, ended, .. } = self;
         if unit.is_empty() {
             return match ended {
                 Ended::Error(error) => write!(f, "{verb}: {error}; journalctl -b _PID=1 may say why"),
@@ -99,6 +99,9 @@ impl fmt::Display for Outcome {
             Ended::Error(error) => {
                 write!(f, "{verb} of {unit} failed: {error}; journalctl -u {unit} may say why")
             }
+            Ended::NotAsked => {
+                write!(f, "{verb} of {unit} was not asked for, since systemd could not be reached")
+            }
             Ended::Unmaskable => write!(
                 f,
                 "{unit} is masked in vain: its unit file lies in /etc/systemd/system, which goes first; put it into \
@@ -119,33 +122,34 @@ pub struct Owed {
     pub actions: Vec<UnitAction>,
 }
 
-/// Does it all, waiting at most `limit` for the jobs. A failure does not keep the other units waiting.
+/// Does it all, waiting at most `limit` for the jobs. What fails for one unit does not keep it from the others; when systemd
+/// is not to be reached any more, the rest is [`Ended::NotAsked`]. So each action has an outcome.
 pub async fn settle(systemd: Systemd, owed: Owed, limit: Duration) -> Vec<Outcome> {
     let Owed { reload, roles, actions } = owed;
     if !reload && roles.is_empty() && actions.is_empty() {
         return Vec::new();
     }
-    let mut settling = Settling { systemd, own_job: None, jobs: Vec::new(), outcomes: Vec::new() };
-    if reload && !settling.reload().await {
-        return settling.outcomes;
+    let mut settling =
+        Settling { systemd, own_job: None, jobs: Vec::new(), outcomes: Vec::new(), is_over: false };
+    if reload {
+        settling.reload().await;
     }
     match settling.systemd.own_job().await {
+        _ if settling.is_over => {}
         Ok(job) => settling.own_job = job,
-        Err(error) => {
-            settling.ended("", "conversation", Ended::Error(error));
-            return settling.outcomes;
-        }
+        Err(error) => settling.ended("", "conversation", None, Ended::Error(error)),
     }
     // Before the roles change anything.
     let mut known = Vec::new();
-    for action in actions {
-        let status = settling.systemd.status(&action.unit).await;
-        known.push((action, status));
+    for UnitAction { unit, verb } in actions {
+        if let Some(status) = settling.status(&unit, verb.as_str(), Some(verb)).await {
+            known.push((unit, verb, status));
+        }
     }
     let switched = settling.switch(roles).await;
     let mut seen = Vec::new();
-    for (action, status) in known {
-        settling.act(action, status, &switched, &mut seen).await;
+    for (unit, verb, status) in known {
+        settling.act(&unit, verb, status, &switched, &mut seen).await;
     }
     settling.wait(limit).await;
     settling.outcomes
@@ -154,26 +158,44 @@ pub async fn settle(systemd: Systemd, owed: Owed, limit: Duration) -> Vec<Outcom
 struct Settling {
     systemd: Systemd,
     own_job: Option<Job>,
-    jobs: Vec<(String, &'static str, Job)>,
+    jobs: Vec<(String, &'static str, Option<Verb>, Job)>,
     outcomes: Vec<Outcome>,
+    /// Whether systemd is not to be reached any more.
+    is_over: bool,
 }
 
 impl Settling {
-    fn ended(&mut self, unit: &str, verb: &'static str, ended: Ended) {
-        self.outcomes.push(Outcome { unit: unit.to_owned(), verb, ended });
+    fn ended(&mut self, unit: &str, verb: &'static str, asked: Option<Verb>, ended: Ended) {
+        self.is_over |= matches!(ended, Ended::Error(Error::Connection(_) | Error::Late { .. }));
+        self.outcomes.push(Outcome { unit: unit.to_owned(), verb, asked, ended });
     }
 
-    async fn reload(&mut self) -> bool {
+    async fn reload(&mut self) {
         let done = self.systemd.reload().await;
-        let is_done = done.is_ok();
-        self.ended("", "daemon-reload", done.map_or_else(Ended::Error, |()| Ended::Done));
-        is_done
+        self.ended("", "daemon-reload", None, done.map_or_else(Ended::Error, |()| Ended::Done));
     }
 
-    async fn queue(&mut self, call: &'static str, unit: &str, verb: &'static str) {
+    /// What the unit does now; where that is not to be had, its outcome is clear.
+    async fn status(&mut self, unit: &str, verb: &'static str, asked: Option<Verb>) -> Option<UnitStatus> {
+        if self.is_over {
+            self.ended(unit, verb, asked, Ended::NotAsked);
+            return None;
+        }
+        match self.systemd.status(unit).await {
+            Ok(Some(status)) => return Some(status),
+            Ok(None) => self.ended(unit, verb, asked, Ended::Spared(Spared::NotFound)),
+            Err(error) => self.ended(unit, verb, asked, Ended::Error(error)),
+        }
+        None
+    }
+
+    async fn queue(&mut self, call: &'static str, unit: &str, verb: &'static str, asked: Option<Verb>) {
+        if self.is_over {
+            return self.ended(unit, verb, asked, Ended::NotAsked);
+        }
         match self.systemd.queue(call, unit).await {
-            Ok(job) => self.jobs.push((unit.to_owned(), verb, job)),
-            Err(error) => self.ended(unit, verb, Ended::Error(error)),
+            Ok(job) => self.jobs.push((unit.to_owned(), verb, asked, job)),
+            Err(error) => self.ended(unit, verb, asked, Ended::Error(error)),
         }
     }
 
@@ -181,14 +203,9 @@ impl Settling {
     async fn switch(&mut self, roles: Vec<Role>) -> Vec<String> {
         let mut todo = Vec::new();
         for role in roles {
-            let status = match self.systemd.status(&role.unit).await {
-                Ok(status) => status.unwrap_or_default(),
-                Err(error) => {
-                    self.ended(&role.unit, "start", Ended::Error(error));
-                    continue;
-                }
-            };
-            todo.push((steps(&role, &status), status.id, role.unit));
+            if let Some(status) = self.status(&role.unit, role.state.as_str(), None).await {
+                todo.push((steps(&role, &status), status.id, role.unit));
+            }
         }
         // The masks first, for one reload makes them all known.
         let mut masks = Vec::new();
@@ -201,7 +218,7 @@ impl Settling {
                 };
                 match done {
                     Ok(()) => masks.push((unit.clone(), *step)),
-                    Err(error) => self.ended(unit, step.as_str(), Ended::Error(error)),
+                    Err(error) => self.ended(unit, step.as_str(), None, Ended::Error(error)),
                 }
             }
         }
@@ -211,14 +228,14 @@ impl Settling {
         for (unit, step) in masks {
             let now = self.systemd.status(&unit).await.ok().flatten().unwrap_or_default();
             let in_vain = step == Step::Mask && now.load != "masked";
-            self.ended(&unit, step.as_str(), if in_vain { Ended::Unmaskable } else { Ended::Done });
+            self.ended(&unit, step.as_str(), None, if in_vain { Ended::Unmaskable } else { Ended::Done });
         }
         let mut switched = Vec::new();
         for (steps, id, unit) in todo {
             for step in steps {
                 match step {
-                    Step::Start => self.queue("StartUnit", &unit, step.as_str()).await,
-                    Step::Stop => self.queue("StopUnit", &unit, step.as_str()).await,
+                    Step::Start => self.queue("StartUnit", &unit, step.as_str(), None).await,
+                    Step::Stop => self.queue("StopUnit", &unit, step.as_str(), None).await,
                     Step::Mask | Step::Unmask => continue,
                 }
                 switched.push(id.clone());
@@ -229,39 +246,34 @@ impl Settling {
 
     async fn act(
         &mut self,
-        action: UnitAction,
-        status: Result<Option<UnitStatus>, Error>,
+        unit: &str,
+        verb: Verb,
+        status: UnitStatus,
         switched: &[String],
         seen: &mut Vec<String>,
     ) {
-        let UnitAction { unit, verb } = action;
         let word = verb.as_str();
-        let status = match status {
-            Ok(Some(status)) => status,
-            Ok(None) => return self.ended(&unit, word, Ended::Spared(Spared::NotFound)),
-            Err(error) => return self.ended(&unit, word, Ended::Error(error)),
-        };
         if switched.contains(&status.id) {
-            return self.ended(&unit, word, Ended::Spared(Spared::Role));
+            return self.ended(unit, word, Some(verb), Ended::Spared(Spared::Role));
         }
         match due(verb, &status) {
-            Err(why) => self.ended(&unit, word, Ended::Spared(why)),
+            Err(why) => self.ended(unit, word, Some(verb), Ended::Spared(why)),
             // The same one, by another of its names.
             Ok(_) if seen.contains(&status.id) => {}
             Ok(call) => {
                 seen.push(status.id);
-                self.queue(call, &unit, word).await;
+                self.queue(call, unit, word, Some(verb)).await;
             }
         }
     }
 
     async fn wait(&mut self, limit: Duration) {
         let until = now() + limit;
-        for (unit, verb, job) in std::mem::take(&mut self.jobs) {
+        for (unit, verb, asked, job) in std::mem::take(&mut self.jobs) {
             if let Some(own) = self.own_job
                 && self.systemd.waits_for(job, own).await.unwrap_or(false)
             {
-                self.ended(&unit, verb, Ended::AfterUs);
+                self.ended(&unit, verb, asked, Ended::AfterUs);
                 continue;
             }
             let left = until.saturating_sub(now());
@@ -276,7 +288,7 @@ impl Settling {
                 }
                 Some(Ok(result)) => Ended::Job(result),
             };
-            self.ended(&unit, verb, ended);
+            self.ended(&unit, verb, asked, ended);
         }
     }
 }

@@ -1,6 +1,6 @@
 use super::roles::{Role, State, Step, steps};
 use super::settle::{Ended, Outcome};
-use super::{Spared, UnitAction, Verb, actions, due, needs_reload, once_each};
+use super::{Spared, UnitAction, Verb, actions, due, needs_reload, once_each, owed, taken_back};
 use crate::bus::UnitStatus;
 use crate::template::Rules;
 use std::path::Path;
@@ -127,26 +127,42 @@ fn a_role_is_reached_in_as_few_steps_as_it_takes() {
 
 #[test]
 fn an_outcome_says_what_was_wanted_and_where_the_reason_is() {
-    // (how it ended, failure, owed, result, a part of the sentence)
+    use Verb::{Recover, Reload, Restart};
+    // (asked for, how it ended, result, part of the sentence, owed to the next pass, owed when the old files are back)
+    let late = Ended::Late(Duration::from_secs(90));
     let table = [
-        (Ended::Done, false, false, "done", "restart of a.service: done"),
-        (Ended::Spared(Spared::Inactive), false, false, "not-needed", "reads the new files when it starts"),
-        (Ended::AfterUs, false, false, "queued", "it is ordered after the agent"),
+        (Reload, Ended::Done, "done", "reload of a.service: done", None, Some(Reload)),
         (
+            Restart,
+            Ended::Spared(Spared::Inactive),
+            "not-needed",
+            "reads the new files when it starts",
+            None,
+            None,
+        ),
+        (Restart, Ended::AfterUs, "queued", "it is ordered after the agent", None, None),
+        (
+            Restart,
             Ended::Job("timeout".to_owned()),
-            true,
-            true,
             "timeout",
             "\"timeout\"; journalctl -u a.service says why",
+            Some(Recover),
+            Some(Recover),
         ),
-        (Ended::Failed, true, true, "failed", "journalctl -u a.service"),
-        (Ended::Late(Duration::from_secs(90)), true, true, "late", "after 90 s; journalctl -u a.service"),
+        (Reload, Ended::Failed, "failed", "journalctl -u a.service", Some(Recover), Some(Recover)),
+        (Restart, late, "late", "after 90 s; journalctl -u a.service", Some(Recover), Some(Recover)),
+        (Reload, Ended::NotAsked, "not-asked", "systemd could not be reached", Some(Reload), None),
     ];
-    for (ended, is_failure, is_owed, result, part) in table {
-        let outcome = Outcome { unit: "a.service".to_owned(), verb: "restart", ended };
+    let action = |verb| UnitAction { unit: "a.service".to_owned(), verb };
+    for (asked, ended, result, part, next, back) in table {
+        let unit = "a.service".to_owned();
+        let outcome = Outcome { unit, verb: asked.as_str(), asked: Some(asked), ended };
         let sentence = outcome.to_string();
         assert!(sentence.contains(part), "{sentence}");
-        assert_eq!((outcome.is_failure(), outcome.is_owed()), (is_failure, is_owed), "{sentence}");
         assert_eq!(outcome.result(), result, "{sentence}");
+        assert_eq!(outcome.is_failure(), next.is_some(), "{sentence}");
+        let outcomes = [outcome];
+        assert_eq!(owed(&outcomes), next.map(action).into_iter().collect::<Vec<_>>(), "{sentence}");
+        assert_eq!(taken_back(&outcomes), back.map(action).into_iter().collect::<Vec<_>>(), "{sentence}");
     }
 }
