@@ -9,9 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
-use zbus::{Message, OwnedObjectPath, OwnedVariant, Type, Variant};
+use zbus::{Message, OwnedObjectPath, OwnedVariant, Structure, Type, Variant};
 
 use super::Error;
 use super::line::{Changes, Line};
@@ -70,7 +69,7 @@ impl Systemd {
     pub async fn status(&self, unit: &str) -> Result<Option<UnitStatus>, Error> {
         type Row =
             (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
-        let rows: Vec<Row> = self.ask("ListUnitsByNames", unit, &[unit][..]).await?;
+        let rows: Vec<Row> = self.ask("ListUnitsByNames", unit, Some(Structure::from((vec![unit],)))).await?;
         Ok(rows.into_iter().next().map(|row| {
             let (id, _, load, active, _, _, _, job, job_kind, _) = row;
             UnitStatus { id, load, active, job: (job != 0).then_some(job_kind) }
@@ -82,7 +81,7 @@ impl Systemd {
     /// # Errors
     /// systemd refuses, or is not to be reached.
     pub async fn queue(&self, call: &'static str, unit: &str) -> Result<Job, Error> {
-        let job: OwnedObjectPath = self.ask(call, unit, &(unit, "replace")).await?;
+        let job: OwnedObjectPath = self.ask(call, unit, Some(Structure::from((unit, "replace")))).await?;
         number(&job).map(Job)
     }
 
@@ -103,7 +102,10 @@ impl Systemd {
         let (mut todo, mut seen) = (vec![job], vec![job]);
         while let Some(job) = todo.pop() {
             // One that has ended waits for nothing.
-            let Ok(rows) = self.ask::<_, Vec<Row>>("GetJobBefore", &job.0.to_string(), &job.0).await else {
+            let Ok(rows) = self
+                .ask::<Vec<Row>>("GetJobBefore", &job.0.to_string(), Some(Structure::from((job.0,))))
+                .await
+            else {
                 continue;
             };
             for (id, ..) in rows {
@@ -126,16 +128,17 @@ impl Systemd {
     /// # Errors
     /// systemd is not to be reached.
     pub async fn own_job(&self) -> Result<Option<Job>, Error> {
-        let unit: OwnedObjectPath =
-            match self.ask("GetUnitByPID", "of this process", &std::process::id()).await {
-                Ok(unit) => unit,
-                // A process that no unit started, such as one in a login shell of a container.
-                Err(Error::Refused { .. }) => return Ok(None),
-                Err(error) => return Err(error),
-            };
-        let line = self.line().await?;
-        let call = line.connection.call_method(Some(NAME), &unit, Some(PROPERTIES), "Get", &(UNIT, "Job"));
-        let reply = self.answer("Get", "Job", call).await?;
+        let unit: OwnedObjectPath = match self
+            .ask("GetUnitByPID", "of this process", Some(Structure::from((std::process::id(),))))
+            .await
+        {
+            Ok(unit) => unit,
+            // A process that no unit started, such as one in a login shell of a container.
+            Err(Error::Refused { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let property = Some(Structure::from((UNIT, "Job")));
+        let reply = self.call(unit.as_str(), PROPERTIES, "Get", "Job", property).await?;
         let job: OwnedVariant = read(&reply)?;
         let (id, _) = <(u32, OwnedObjectPath)>::try_from(job).map_err(Error::Connection)?;
         Ok((id != 0).then_some(Job(id)))
@@ -146,7 +149,7 @@ impl Systemd {
     /// # Errors
     /// systemd refuses, or is not to be reached.
     pub async fn reload(&self) -> Result<(), Error> {
-        self.ask("Reload", "of the unit files", &()).await
+        self.ask("Reload", "of the unit files", None).await
     }
 
     /// Masks a unit for good, as `systemctl mask` does. It says nothing of a reload, which is needed afterwards.
@@ -155,7 +158,9 @@ impl Systemd {
     /// systemd refuses, as it does for a unit whose file lies where the mask would; or it is not to be reached.
     pub async fn mask(&self, unit: &str) -> Result<(), Error> {
         type Rows = Vec<(String, String, String)>;
-        self.ask::<_, Rows>("MaskUnitFiles", unit, &(&[unit][..], false, false)).await.map(drop)
+        self.ask::<Rows>("MaskUnitFiles", unit, Some(Structure::from((vec![unit], false, false))))
+            .await
+            .map(drop)
     }
 
     /// Takes a mask away, whether it was for good or for this boot. A reload is needed afterwards.
@@ -165,7 +170,8 @@ impl Systemd {
     pub async fn unmask(&self, unit: &str) -> Result<(), Error> {
         type Rows = Vec<(String, String, String)>;
         for only_this_boot in [false, true] {
-            self.ask::<_, Rows>("UnmaskUnitFiles", unit, &(&[unit][..], only_this_boot)).await?;
+            self.ask::<Rows>("UnmaskUnitFiles", unit, Some(Structure::from((vec![unit], only_this_boot))))
+                .await?;
         }
         Ok(())
     }
@@ -177,12 +183,11 @@ impl Systemd {
     pub async fn start_transient(
         &self,
         unit: &str,
-        properties: &[(&str, Variant<'_>)],
+        properties: Vec<(&str, Variant<'_>)>,
     ) -> Result<Job, Error> {
         type Auxiliary<'a> = (&'a str, Vec<(&'a str, Variant<'a>)>);
-        let others: &[Auxiliary<'_>] = &[];
-        let body = (unit, "fail", properties, others);
-        let job: OwnedObjectPath = self.ask("StartTransientUnit", unit, &body).await?;
+        let body = Structure::from((unit, "fail", properties, Vec::<Auxiliary<'_>>::new()));
+        let job: OwnedObjectPath = self.ask("StartTransientUnit", unit, Some(body)).await?;
         number(&job).map(Job)
     }
 
@@ -206,15 +211,33 @@ impl Systemd {
     // --- the conversation ---
 
     /// A call to the manager.
-    async fn ask<B, T>(&self, call: &'static str, operand: &str, body: &B) -> Result<T, Error>
+    async fn ask<T>(&self, call: &'static str, operand: &str, body: Option<Structure<'_>>) -> Result<T, Error>
     where
-        B: Serialize + Type + ?Sized,
         T: DeserializeOwned + Type,
     {
-        let line = self.line().await?;
-        let body = &body;
-        let reply = line.connection.call_method(Some(NAME), PATH, Some(MANAGER), call, body);
-        read(&self.answer(call, operand, reply).await?)
+        read(&Box::pin(self.call(PATH, MANAGER, call, operand, body)).await?)
+    }
+
+    /// Any call. Its body is a value of one type, for the state machine behind it has 10 KiB and would be there for each.
+    async fn call(
+        &self,
+        path: &str,
+        interface: &str,
+        call: &'static str,
+        operand: &str,
+        body: Option<Structure<'_>>,
+    ) -> Result<Message, Error> {
+        let line = self.line().await?.connection;
+        match body {
+            Some(body) => {
+                let reply = line.call_method(Some(NAME), path, Some(interface), call, &body);
+                self.answer(call, operand, reply).await
+            }
+            None => {
+                let reply = line.call_method(Some(NAME), path, Some(interface), call, &());
+                self.answer(call, operand, reply).await
+            }
+        }
     }
 
     async fn answer(

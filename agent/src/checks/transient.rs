@@ -36,7 +36,7 @@ pub(super) async fn run(systemd: &Systemd, order: &Order) -> Result<(), (How, Op
     let not_run = |error: Error| (How::NotRun, Some(error.into()));
     let unit = format!("ovf-agent-{}-{}.service", order.kind.as_str(), process::random_id());
     let mut changes = systemd.changes(&unit).await.map_err(not_run)?;
-    let job = systemd.start_transient(&unit, &properties(order)).await.map_err(not_run)?;
+    let job = systemd.start_transient(&unit, properties(order)).await.map_err(not_run)?;
     match systemd.runtime().within(order.limit + GRACE, systemd.end(job)).await {
         Some(Ok(result)) if result == "done" => Ok(()),
         Some(Ok(result)) if result == "timeout" => Err((How::Late(order.limit), None)),
