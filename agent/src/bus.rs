@@ -33,7 +33,8 @@ pub use systemd::{Job, Systemd, UnitStatus};
 /// PID 1's own socket.
 const PRIVATE: &str = "/run/systemd/private";
 
-/// Conversations and what drives them. Dropped, all of them end.
+/// Conversations and what drives them. Dropped, all of them end, and the connection with them: to be made for a pass, and
+/// not kept by a loop that has nothing to ask.
 pub struct Bus {
     runtime: Runtime,
     systemd: Option<Systemd>,

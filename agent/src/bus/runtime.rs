@@ -55,6 +55,8 @@ struct State {
     polled: Option<u64>,
     sources: BTreeMap<u64, Waiting>,
     timers: BTreeMap<(Moment, u64), Waker>,
+    /// Whether no task is taken any more.
+    is_over: bool,
 }
 
 /// Who waits for a descriptor.
@@ -130,7 +132,7 @@ impl Runtime {
         let waker = Waker::from(Arc::new(TaskWaker { name, woken: Arc::clone(&self.0.woken) }));
         let pending = task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending();
         let mut state = lock(&self.0.state);
-        let cancelled = state.polled.take().is_none();
+        let cancelled = state.polled.take().is_none() || state.is_over;
         if pending && !cancelled {
             state.tasks.insert(name, task);
         } else {
@@ -153,9 +155,14 @@ impl Runtime {
         poll::wait_for(self, until.saturating_sub(now()))
     }
 
-    /// Ends every task. They hold what holds them, so they would never end by themselves.
+    /// Ends every task, and takes no further one: a connection of zbus's that is dropped begins some, which would hold it for
+    /// ever, as all tasks hold what holds them.
     pub(super) fn shut_down(&self) {
-        let tasks = std::mem::take(&mut lock(&self.0.state).tasks);
+        let tasks = {
+            let mut state = lock(&self.0.state);
+            state.is_over = true;
+            std::mem::take(&mut state.tasks)
+        };
         drop(tasks);
     }
 

@@ -129,6 +129,27 @@ fn a_systemd_that_is_not_there_or_goes_away_leaves_every_action_an_outcome() {
 }
 
 #[test]
+fn a_bus_that_is_dropped_hangs_up() {
+    let dir = tempfile::tempdir().expect("a scratch directory");
+    let path = dir.path().join("private");
+    let listener = UnixListener::bind(&path).expect("a socket");
+    let bus = Bus::with_socket(Some(&path)).expect("an epoll set");
+    let owed = Owed { reload: true, ..Owed::default() };
+    let work = bus.start(settle(bus.systemd().expect("a place for it"), owed, LONG));
+    bus.step().expect("epoll");
+    let (mut end, _) = listener.accept().expect("a client");
+    end.write_all(b"OK 0123456789abcdef0123456789abcdef\r\nAGREE_UNIX_FD\r\n").expect("write");
+    assert!(bus.wait(&work, now() + SHORT).expect("epoll").is_none(), "nobody answers its call");
+    drop(bus);
+    end.set_read_timeout(Some(LONG)).expect("a limit");
+    let mut heard = Vec::new();
+    end.read_to_end(&mut heard).expect("it has hung up, though the conversation was kept");
+    assert!(heard.starts_with(b"\0AUTH EXTERNAL "), "{heard:?}");
+    assert!(heard.windows(6).any(|window| window == b"Reload"), "it had got to its first call");
+    assert!(work.take().is_none());
+}
+
+#[test]
 fn a_units_object_has_no_character_that_paths_have_not() {
     for (unit, want) in [
         ("nginx.service", "nginx_2eservice"),

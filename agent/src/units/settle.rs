@@ -13,7 +13,11 @@ use std::time::Duration;
 use super::roles::{Role, Step, steps};
 use super::{Spared, UnitAction, Verb, due};
 use crate::bus::{Error, Job, Systemd, UnitStatus};
-use crate::sys::clock::now;
+use crate::sys::clock::{Moment, now};
+
+/// Between two looks whether a job waits for us.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How it ended for one unit.
 #[derive(Debug)]
@@ -155,6 +159,9 @@ pub async fn settle(systemd: Systemd, owed: Owed, limit: Duration) -> Vec<Outcom
     settling.outcomes
 }
 
+/// Why a job's end is not known: an error, or the time is over.
+type Late = Option<Error>;
+
 struct Settling {
     systemd: Systemd,
     own_job: Option<Job>,
@@ -267,20 +274,39 @@ impl Settling {
         }
     }
 
-    async fn wait(&mut self, limit: Duration) {
-        let until = now() + limit;
-        for (unit, verb, asked, job) in std::mem::take(&mut self.jobs) {
+    /// How a job ended; nothing where it waits for us. That is asked again and again, since a restart first stops, for which it
+    /// waits for nobody, and only then turns into a start.
+    async fn end(&self, job: Job, until: Moment) -> Option<Result<String, Late>> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let left = until.saturating_sub(now());
+            let time = if self.own_job.is_some() { pause.min(left) } else { left };
+            let ended = self.systemd.runtime().within(time, self.systemd.end(job)).await;
+            match ended {
+                Some(Ok(result)) => return Some(Ok(result)),
+                Some(Err(error)) => return Some(Err(Some(error))),
+                None => {}
+            }
             if let Some(own) = self.own_job
                 && self.systemd.waits_for(job, own).await.unwrap_or(false)
             {
-                self.ended(&unit, verb, asked, Ended::AfterUs);
-                continue;
+                return None;
             }
-            let left = until.saturating_sub(now());
+            if now() >= until {
+                return Some(Err(None));
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn wait(&mut self, limit: Duration) {
+        let until = now() + limit;
+        for (unit, verb, asked, job) in std::mem::take(&mut self.jobs) {
             let systemd = self.systemd.clone();
-            let ended = match systemd.runtime().within(left, systemd.end(job)).await {
-                None => Ended::Late(limit),
-                Some(Err(error)) => Ended::Error(error),
+            let ended = match self.end(job, until).await {
+                None => Ended::AfterUs,
+                Some(Err(None)) => Ended::Late(limit),
+                Some(Err(Some(error))) => Ended::Error(error),
                 Some(Ok(result)) if result == "done" || result == "skipped" => {
                     // A simple service may be done with its start, and over.
                     let status = systemd.status(&unit).await.ok().flatten().unwrap_or_default();

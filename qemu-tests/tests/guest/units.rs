@@ -17,8 +17,11 @@ pub(crate) const TRIALS: &[(&str, Test)] = &[
     ("units: without systemd's socket a check is a child, with the same outcome and no zombie", child),
 ];
 
-/// A service that says in a file what it had read when it was started and reloaded.
-const SERVICE: &str = "[Service]
+/// A service that says in a file what it had read when it was started and reloaded. A trial starts it more often than
+/// systemd lets others be started.
+const SERVICE: &str = "[Unit]
+StartLimitIntervalSec=0
+[Service]
 Type=notify
 NotifyAccess=all
 ExecStart=/bin/sh -c 'cat /etc/app.conf >> /run/%N.read; systemd-notify --ready; exec sleep infinity'
@@ -291,7 +294,7 @@ ExecStart=-/bin/sh -c '[ -S /run/dbus/system_bus_socket ] || echo there is no bu
 RemainAfterExit=yes
 ";
     let early = "[Unit]\nDefaultDependencies=no\n[Service]\nExecStart=/bin/sleep infinity\n";
-    let after = format!("[Unit]\nAfter=asker.service\n{SERVICE}");
+    let after = format!("{SERVICE}[Unit]\nAfter=asker.service\n");
     let wanted = "/etc/systemd/system/multi-user.target.wants";
     let files = services(bench)?
         .with("/usr/lib/systemd/system/asker.service", asker)

@@ -68,7 +68,9 @@ impl Contract for Runtime {
         let name = {
             let mut state = lock(&self.0.state);
             let name = state.name();
-            state.tasks.insert(name, Box::pin(task));
+            if !state.is_over {
+                state.tasks.insert(name, Box::pin(task));
+            }
             name
         };
         lock(&self.0.woken.0).push_back(name);
