@@ -9,6 +9,7 @@ mod compare;
 mod fault;
 mod finder;
 mod link;
+mod others;
 pub mod run;
 
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ use crate::problem::Problems;
 use crate::protocol;
 use crate::report::{Part, Report, Stage, Took};
 use crate::secrets;
-use crate::state::{Instance, State};
+use crate::state::{Instance, Owed, State};
 use crate::sys::{Root, clock, process};
 use crate::template::{Explained, Output, Surroundings};
 use crate::transport::boot::Boot;
@@ -34,6 +35,7 @@ use crate::transport::{self, Document, Here, Source};
 
 pub use fault::{Exit, Fault, Result, chain};
 pub use finder::{Finder, Step};
+use others::Others;
 
 /// The machine that a pass works on: its file tree, and what it was found to be.
 #[derive(Debug)]
@@ -178,14 +180,14 @@ impl Machine {
             report.warnings = left + received.warnings.len() + received.asides.len();
         }
         let prepared = self.prepare(config, memory, received)?;
-        let applied = self.apply(config, &prepared)?;
+        let (applied, settled) = self.apply(config, &prepared)?;
         if let Some(source) = &found {
             self.boot.pin(source);
         }
         report.generation = applied.generation;
         report.environment = applied.environment;
         report.changed = applied.changed.iter().map(|path| path.display().to_string()).collect();
-        Ok(())
+        settled
     }
 
     /// Decides what should be and compares it with what is. Changes nothing.
@@ -319,11 +321,11 @@ impl Machine {
         Ok(rendered)
     }
 
-    /// Makes it so.
+    /// Makes it so. The second result is that of those who hear of the files: these are written by then.
     ///
     /// # Errors
-    /// Something could not be written; unless the message says otherwise, nothing was changed.
-    fn apply(&mut self, config: &Config, prepared: &Prepared) -> Result<Applied> {
+    /// Something could not be written, or is not accepted; unless the message says otherwise, nothing was changed.
+    fn apply(&mut self, config: &Config, prepared: &Prepared) -> Result<(Applied, Result<()>)> {
         let begin = clock::now();
         let Prepared { plan, made, memory: Memory { state, damaged }, next, .. } = prepared;
         if !made.is_empty() {
@@ -332,19 +334,29 @@ impl Machine {
         // A guest whose image already has the right files is configured by its first pass all the same.
         let advances = plan.has_changes() || state.generation == 0 && !plan.changes.is_empty();
         let generation = state.generation.saturating_add(u64::from(advances));
-        let after = next.clone().with_generation(generation);
+        let mut after = next.clone().with_generation(generation);
+        // Under a root that stands for another machine nobody runs who could hear of it.
+        if !self.root.is_system() {
+            after.owed = Owed::default();
+        }
+        let mut others = Others::new(&self.root);
         let mut changed = Vec::new();
         if !plan.is_empty() || after != *state {
             let memory = apply::Memory { before: state, damaged: *damaged, after: &after };
-            match apply::apply(&self.root, plan, memory, &config.state) {
+            match apply::apply(&self.root, plan, memory, &config.state, &mut others) {
                 Ok(outcome) => changed = outcome.changed,
                 // The files are right, which is what counts; the next pass compares them again.
                 Err(error) if plan.is_empty() && !advances => {
                     warn!(stage = "apply", "cannot record what was found: {}", chain(&error));
                 }
+                Err(apply::Error::Refused(refusals)) => return Err(Fault::refused(&refusals)),
                 Err(error) => return Err(apply_fault(&error)),
             }
         }
+        let settled = match after.owed.is_empty() {
+            true => Ok(()),
+            false => self.settle(config, plan, &mut others),
+        };
         self.took.apply = micros_since(begin);
         let (total, removed) = (plan.changes.len(), plan.removed().count());
         info!(stage = "apply", generation, removed, "wrote {} of {total} files", changed.len() - removed);
@@ -355,7 +367,24 @@ impl Machine {
         for file in plan.removed() {
             debug!(stage = "apply", template = file.template, path = %file.path.display(), "removed");
         }
-        Ok(Applied { generation, changed, environment: next.environment.clone() })
+        let applied = Applied { generation, changed, environment: next.environment.clone() };
+        Ok((applied, settled))
+    }
+
+    /// Lets units and programs hear of the files, and remembers what is still owed.
+    fn settle(&self, config: &Config, plan: &Plan, others: &mut Others<'_>) -> Result<()> {
+        let (state, _) = State::load(&self.root, &config.state);
+        let (left, outcome) = others.settle(plan, state.owed.clone());
+        let mut after = state.clone();
+        after.owed = left;
+        if after != state {
+            let memory = apply::Memory { before: &state, damaged: false, after: &after };
+            if let Err(error) = apply::apply(&self.root, &Plan::default(), memory, &config.state, others) {
+                // What was done is asked for once more; that is all.
+                warn!(stage = "units", "cannot record what is done: {}", chain(&error));
+            }
+        }
+        outcome
     }
 }
 

@@ -1,8 +1,8 @@
 //! Makes a plan true: all of it or nothing, whatever happens meanwhile.
 //!
-//! Decides the order. Under the lock: stage every file and the state, flush them, write the journal, and only then rename
-//! the first; flush the directories; rename the state, which is the moment at which the pass is done; sweep what is old,
-//! and the journal last. Before the journal a failure leaves the machine untouched; after it, it is taken back, by us or, if
+//! Decides the order. Under the lock: stage every file, have it judged, stage the state, flush them all, write the journal,
+//! and only then rename the first; flush the directories; have what is in place judged; rename the state, which is the
+//! moment at which the pass is done; sweep what is old, and the journal last. Before the journal a failure leaves the machine untouched; after it, it is taken back, by us or, if
 //! we are gone, by whoever comes next ([`recovery`]). What the files should be is decided by `plan`; how one file goes
 //! from old to new and back by [`journal`].
 
@@ -11,11 +11,13 @@
 mod journal;
 mod recovery;
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
+use crate::checks::Refusal;
 use crate::plan::{Change, Plan};
 use crate::state::State;
 use crate::sys::place::{Current, Places, Staged};
@@ -48,6 +50,9 @@ pub enum Error {
         /// What could not be done.
         what: sys::Error,
     },
+    /// Programs do not accept the files.
+    #[error("nothing was changed: {}", refusals(.0))]
+    Refused(Vec<Refusal>),
     /// Something around the files could not be done.
     #[error("nothing was changed: {what}{}", remedy(what))]
     Untouched {
@@ -100,11 +105,64 @@ pub struct Memory<'a> {
     pub after: &'a State,
 }
 
+/// Whoever judges files for a pass.
+pub trait Judge {
+    /// Whether a staged file may be put in place; it has all that the file will have but its name.
+    ///
+    /// # Errors
+    /// It may not.
+    fn check(&mut self, change: &Change, staged: &Path) -> Result<(), Box<Refusal>>;
+
+    /// Whether what is in place is right, before it is final.
+    ///
+    /// # Errors
+    /// It is not.
+    fn verify(&mut self, template: &str, argv: &[String]) -> Result<(), Box<Refusal>>;
+}
+
+/// Why the renames were not finished.
+#[derive(Debug)]
+enum Why {
+    System(sys::Error),
+    Refused(Vec<Refusal>),
+}
+
+impl From<sys::Error> for Why {
+    fn from(error: sys::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+impl Why {
+    fn untouched(self) -> Error {
+        match self {
+            Self::System(what) => Error::Untouched { what },
+            Self::Refused(refusals) => Error::Refused(refusals),
+        }
+    }
+
+    fn error(self) -> sys::Error {
+        match self {
+            Self::System(what) => what,
+            Self::Refused(refusals) => {
+                let list: Vec<_> = refusals.iter().map(ToString::to_string).collect();
+                sys::Error::new("have verified", "the files", std::io::Error::other(list.join("; ")))
+            }
+        }
+    }
+}
+
 /// Applies a plan and records the state that comes with it.
 ///
 /// # Errors
 /// See [`Error`]; unless it says otherwise, every file is as it was.
-pub fn apply(root: &Root, plan: &Plan, memory: Memory<'_>, directory: &Path) -> Result<Outcome, Error> {
+pub fn apply(
+    root: &Root,
+    plan: &Plan,
+    memory: Memory<'_>,
+    directory: &Path,
+    judge: &mut dyn Judge,
+) -> Result<Outcome, Error> {
     let untouched = |what| Error::Untouched { what };
     let _lock = lock(root, directory, untouched)?;
     let mut places = Places::new(root);
@@ -127,10 +185,10 @@ pub fn apply(root: &Root, plan: &Plan, memory: Memory<'_>, directory: &Path) -> 
         }
         return Ok(Outcome::default());
     }
-    let journal = stage(&mut places, plan, memory.after, directory)?;
-    match commit(&journal, &mut places) {
+    let journal = stage(&mut places, plan, memory.after, directory, judge)?;
+    match commit(&journal, &mut places, plan, judge) {
         Ok(()) => {}
-        Err(what) => return Err(take_back(&journal, &mut places, directory, what)),
+        Err(why) => return Err(take_back(&journal, &mut places, directory, why)),
     }
     if let Err(error) = journal.finish(&mut places, directory, Side::New) {
         // The pass is done, as the state says; the next one sweeps what this one could not.
@@ -178,7 +236,13 @@ fn not_overtaken(
 }
 
 /// Everything up to the journal. Dropping what is staged removes it: an error here leaves nothing behind.
-fn stage(places: &mut Places<'_>, plan: &Plan, state: &State, directory: &Path) -> Result<Journal, Error> {
+fn stage(
+    places: &mut Places<'_>,
+    plan: &Plan,
+    state: &State,
+    directory: &Path,
+    judge: &mut dyn Judge,
+) -> Result<Journal, Error> {
     let untouched = |what| Error::Untouched { what };
     let pass = process::random_id();
     let state = state.clone().with_pass(&pass);
@@ -194,6 +258,11 @@ fn stage(places: &mut Places<'_>, plan: &Plan, state: &State, directory: &Path) 
             change.current.as_ref(),
         ));
         staged.push(file);
+    }
+    let judged = plan.changed().zip(&staged).map(|(change, file)| judge.check(change, file.place().path()));
+    let refusals: Vec<_> = judged.filter_map(Result::err).map(|refusal| *refusal).collect();
+    if !refusals.is_empty() {
+        return Err(Error::Refused(refusals));
     }
     for file in plan.removed() {
         let place = places.place(&file.path).map_err(|what| failed(&file.template, what))?;
@@ -221,21 +290,36 @@ fn stage_file(places: &mut Places<'_>, change: &Change, pass: &str) -> sys::Resu
     Ok(staged)
 }
 
-/// The renames: the files, and when these are durable the state.
-fn commit(journal: &Journal, places: &mut Places<'_>) -> sys::Result<()> {
+/// The renames: the files, and when these are durable and judged to be right the state.
+fn commit(journal: &Journal, places: &mut Places<'_>, plan: &Plan, judge: &mut dyn Judge) -> Result<(), Why> {
     journal.entries.iter().try_for_each(|entry| entry.commit(places))?;
     journal.flush(places)?;
+    verify(plan, judge)?;
     journal.state.commit(places)?;
-    journal.flush_state(places)
+    Ok(journal.flush_state(places)?)
+}
+
+/// Each program once, however many files ask for it.
+fn verify(plan: &Plan, judge: &mut dyn Judge) -> Result<(), Why> {
+    let mut asked = BTreeSet::new();
+    let mut refusals = Vec::new();
+    for Change { rendered, .. } in plan.changed() {
+        if let Some(argv) = &rendered.rules.verify
+            && asked.insert(argv)
+        {
+            refusals.extend(judge.verify(&rendered.template, argv).err().map(|refusal| *refusal));
+        }
+    }
+    if refusals.is_empty() { Ok(()) } else { Err(Why::Refused(refusals)) }
 }
 
 /// Undoes what was done of a journal.
-fn take_back(journal: &Journal, places: &mut Places<'_>, directory: &Path, what: sys::Error) -> Error {
+fn take_back(journal: &Journal, places: &mut Places<'_>, directory: &Path, why: Why) -> Error {
     let settled = journal.settle(places, Side::Old);
     match settled.and_then(|left| journal.finish(places, directory, Side::Old).map(|()| left)) {
-        Ok(left) if left.is_empty() => Error::Untouched { what },
-        Ok(left) => Error::Left { what, left },
-        Err(back) => Error::HalfDone { what, back },
+        Ok(left) if left.is_empty() => why.untouched(),
+        Ok(left) => Error::Left { what: why.error(), left },
+        Err(back) => Error::HalfDone { what: why.error(), back },
     }
 }
 
@@ -264,6 +348,10 @@ fn remedy(error: &sys::Error) -> String {
         _ => "",
     };
     format!(": {}{hint}", error.source)
+}
+
+fn refusals(list: &[Refusal]) -> String {
+    list.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 fn list(left: &[Left]) -> String {

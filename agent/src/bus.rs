@@ -8,7 +8,7 @@
 //! A conversation is a future, so a state machine of the compiler's making. [`Bus::start`] begins it; then either
 //! [`Bus::wait`] drives it to its end, or the loop watches the bus's descriptor, and calls [`Bus::step`] when that is ready
 //! or [`Bus::next`] has come, until [`Work::take`] has the result. zbus runs on [`Runtime`], on the caller's thread
-//! (docs/decisions/007).
+//! (docs/decisions/008).
 
 #![forbid(unsafe_code)]
 

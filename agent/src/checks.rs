@@ -139,6 +139,23 @@ impl fmt::Display for Told<'_> {
     }
 }
 
+impl Refusal {
+    /// It was not over when nobody waited for it any more.
+    pub fn late(kind: Kind, subject: &str, argv: &[String], limit: Duration) -> Box<Self> {
+        Self::of(kind, subject, argv, How::Late(limit), None)
+    }
+
+    /// It could not be run.
+    pub fn not_run(kind: Kind, subject: &str, argv: &[String], cause: sys::Error) -> Box<Self> {
+        Self::of(kind, subject, argv, How::NotRun, Some(cause.into()))
+    }
+
+    fn of(kind: Kind, subject: &str, argv: &[String], how: How, source: Option<Cause>) -> Box<Self> {
+        let program = argv.first().cloned().unwrap_or_default();
+        Box::new(Self { kind, subject: subject.to_owned(), program, how, output: None, source })
+    }
+}
+
 impl Order {
     /// Finds the program and makes the file for its output. `subject` is the template, `file` what stands for `{}`.
     ///
@@ -152,16 +169,7 @@ impl Order {
         file: Option<&Path>,
         limit: Duration,
     ) -> Result<Self, Box<Refusal>> {
-        let refusal = |how, source| {
-            Box::new(Refusal {
-                kind,
-                subject: subject.to_owned(),
-                program: argv.first().cloned().unwrap_or_default(),
-                how,
-                output: None,
-                source,
-            })
-        };
+        let refusal = |how, source| Refusal::of(kind, subject, argv, how, source);
         let found = argv.first().and_then(|name| program::find(name));
         let (Some(program), Some((name, arguments))) = (found, argv.split_first()) else {
             return Err(refusal(How::Missing, None));

@@ -46,8 +46,14 @@ pub enum Part {
     Parameters,
     /// Rendering the files.
     Template,
+    /// Having the staged files judged.
+    Check,
     /// Writing the files.
     Apply,
+    /// Having what is in place judged.
+    Verify,
+    /// Having units take their new files.
+    Units,
     /// Waiting for the gates.
     Gates,
     /// The agent itself, its configuration included.
@@ -63,7 +69,10 @@ impl Part {
             Self::Environment => "environment",
             Self::Parameters => "parameters",
             Self::Template => "template",
+            Self::Check => "check",
             Self::Apply => "apply",
+            Self::Verify => "verify",
+            Self::Units => "units",
             Self::Gates => "gates",
             Self::Agent => "agent",
         }

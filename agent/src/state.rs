@@ -86,6 +86,8 @@ pub struct Owed {
     pub restart: BTreeSet<String>,
     /// Units to reload.
     pub reload: BTreeSet<String>,
+    /// Units to restart although they are down: they ran before a pass let them fail.
+    pub recover: BTreeSet<String>,
     /// Programs to run.
     pub on_change: BTreeSet<Vec<String>>,
 }
@@ -93,13 +95,17 @@ pub struct Owed {
 impl Owed {
     /// Whether nothing is owed.
     pub fn is_empty(&self) -> bool {
-        self.restart.is_empty() && self.reload.is_empty() && self.on_change.is_empty()
+        self.restart.is_empty()
+            && self.reload.is_empty()
+            && self.recover.is_empty()
+            && self.on_change.is_empty()
     }
 
     /// Owes these, too.
     pub fn add(&mut self, more: &Self) {
         self.restart.extend(more.restart.iter().cloned());
         self.reload.extend(more.reload.iter().cloned());
+        self.recover.extend(more.recover.iter().cloned());
         self.on_change.extend(more.on_change.iter().cloned());
     }
 }
@@ -109,6 +115,7 @@ impl From<&Rules> for Owed {
         Self {
             restart: rules.restart.iter().cloned().collect(),
             reload: rules.reload.iter().cloned().collect(),
+            recover: BTreeSet::new(),
             on_change: rules.on_change.iter().cloned().collect(),
         }
     }

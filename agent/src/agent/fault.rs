@@ -60,7 +60,7 @@ impl Fault {
         Self::said(stage, code, exit, chain(error))
     }
 
-    fn said(stage: Part, code: &str, exit: Exit, message: String) -> Box<Self> {
+    pub(super) fn said(stage: Part, code: &str, exit: Exit, message: String) -> Box<Self> {
         let failure = Failure { stage, code: code.to_owned(), message, is_final: true };
         Box::new(Self { failure, exit, subjects: Vec::new() })
     }

@@ -1,7 +1,8 @@
 #![expect(clippy::disallowed_methods, reason = "a test makes the machine that the agent finds")]
 
-use super::{Error, Memory, Outcome, apply, interrupted, recover};
-use crate::plan::{Gone, Ids, Past, Plan};
+use super::{Error, Judge, Memory, Outcome, apply, interrupted, recover};
+use crate::checks::{Kind, Refusal};
+use crate::plan::{Change, Gone, Ids, Past, Plan};
 use crate::state::State;
 use crate::sys::Root;
 use crate::sys::place::Places;
@@ -9,6 +10,7 @@ use crate::template::{Rendered, Rules, Shown};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 const STATE: &str = "/var/lib/ovf-agent";
@@ -55,7 +57,40 @@ fn plan(root: &Root, state: &State) -> (Plan, State) {
 }
 
 fn run(root: &Root, before: &State, (plan, after): &(Plan, State)) -> Result<Outcome, Error> {
-    apply(root, plan, Memory { before, damaged: false, after }, Path::new(STATE))
+    judged(root, before, (plan, after), &mut Verdict::default())
+}
+
+fn judged(
+    root: &Root,
+    before: &State,
+    (plan, after): (&Plan, &State),
+    judge: &mut Verdict,
+) -> Result<Outcome, Error> {
+    apply(root, plan, Memory { before, damaged: false, after }, Path::new(STATE), judge)
+}
+
+/// A judge that refuses what it is told to, and remembers what it was asked.
+#[derive(Default)]
+struct Verdict {
+    refuse_checks: bool,
+    refuse_verifies: bool,
+    asked: Vec<String>,
+}
+
+impl Judge for Verdict {
+    fn check(&mut self, change: &Change, staged: &Path) -> Result<(), Box<Refusal>> {
+        let template = &change.rendered.template;
+        self.asked.push(format!("check {}", change.rendered.path.display()));
+        assert!(staged.is_absolute() && staged.file_name() != change.rendered.path.file_name());
+        let refusal = || Refusal::late(Kind::Check, template, &["/bin/check".to_owned()], Duration::ZERO);
+        if self.refuse_checks { Err(refusal()) } else { Ok(()) }
+    }
+
+    fn verify(&mut self, template: &str, argv: &[String]) -> Result<(), Box<Refusal>> {
+        self.asked.push(format!("verify {}", argv.join(" ")));
+        let refusal = || Refusal::late(Kind::Verify, template, argv, Duration::ZERO);
+        if self.refuse_verifies { Err(refusal()) } else { Ok(()) }
+    }
 }
 
 /// What is in `a`, `b` and `gone`.
@@ -117,7 +152,8 @@ fn begun(renames: usize) -> (tempfile::TempDir, Root) {
     let (dir, root, before) = machine();
     let mut places = Places::new(&root);
     let (plan, after) = plan(&root, &before);
-    let journal = super::stage(&mut places, &plan, &after, Path::new(STATE)).expect("staged");
+    let journal =
+        super::stage(&mut places, &plan, &after, Path::new(STATE), &mut Verdict::default()).expect("staged");
     let entries = journal.entries.iter().chain([&journal.state]);
     entries.take(renames).try_for_each(|entry| entry.commit(&mut places)).expect("renamed");
     assert!(interrupted(&root, Path::new(STATE)));
@@ -184,7 +220,8 @@ fn a_mode_tells_one_version_from_another() {
         vec![],
     );
     let mut places = Places::new(&root);
-    let journal = super::stage(&mut places, &plan, &before, Path::new(STATE)).expect("staged");
+    let journal =
+        super::stage(&mut places, &plan, &before, Path::new(STATE), &mut Verdict::default()).expect("staged");
     journal.entries[0].commit(&mut places).expect("renamed");
     let mode = || fs::metadata(dir.path().join("etc/a")).expect("there").permissions().mode() & 0o777;
     assert_eq!(mode(), 0o600);
@@ -224,13 +261,38 @@ fn a_failure_among_the_renames_takes_back_those_before_it() {
     let (dir, root, before) = machine();
     let mut places = Places::new(&root);
     let (plan, after) = plan(&root, &before);
-    let journal = super::stage(&mut places, &plan, &after, Path::new(STATE)).expect("staged");
+    let journal =
+        super::stage(&mut places, &plan, &after, Path::new(STATE), &mut Verdict::default()).expect("staged");
     // It was not there when it was staged, and is when it is to be renamed; entries are in the order of paths.
     fs::write(dir.path().join("etc/b"), "theirs").expect("write");
-    let what = super::commit(&journal, &mut places).expect_err("in the way");
+    let what = super::commit(&journal, &mut places, &plan, &mut Verdict::default()).expect_err("in the way");
     assert_eq!(contents(dir.path()), wanted(["new", "theirs", "old"]), "the first is in place already");
     let error = super::take_back(&journal, &mut places, Path::new(STATE), what);
     assert!(matches!(&error, Error::Left { left, .. } if left.len() == 1), "{error:?}");
     assert_eq!(contents(dir.path()), wanted(["old", "theirs", "old"]));
     assert_clean(dir.path());
+}
+
+#[test]
+fn what_a_judge_refuses_is_not_there_afterwards() {
+    let (dir, root, before) = machine();
+    let (mut plan, after) = plan(&root, &before);
+    for change in &mut plan.changes {
+        change.rendered.rules.verify = Some(vec!["/bin/verify".to_owned(), "-t".to_owned()]);
+    }
+    for (refuse_checks, refuse_verifies, asked) in [
+        (true, false, vec!["check /etc/a", "check /etc/b"]),
+        (false, true, vec!["check /etc/a", "check /etc/b", "verify /bin/verify -t"]),
+    ] {
+        let mut judge = Verdict { refuse_checks, refuse_verifies, asked: Vec::new() };
+        let error = judged(&root, &before, (&plan, &after), &mut judge).expect_err("refused");
+        let Error::Refused(refusals) = &error else { panic!("{error:?}") };
+        assert_eq!(refusals.len(), if refuse_checks { 2 } else { 1 }, "each file; one program once");
+        assert_eq!(judge.asked, asked);
+        assert_eq!(contents(dir.path()), wanted(["old", "", "old"]));
+        assert_clean(dir.path());
+    }
+    let mut judge = Verdict::default();
+    judged(&root, &before, (&plan, &after), &mut judge).expect("accepted");
+    assert_eq!(contents(dir.path()), wanted(["new", "new", ""]));
 }

@@ -16,6 +16,7 @@ mod guestinfo;
 mod harness;
 mod hotplug;
 mod life;
+mod pass;
 mod platform;
 mod power;
 mod transport;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         apply::TRIALS,
         power::TRIALS,
         units::TRIALS,
+        pass::TRIALS,
         platform::TRIALS,
         transport::TRIALS,
         boot::TRIALS,

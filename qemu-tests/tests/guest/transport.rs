@@ -337,7 +337,7 @@ fn adapters(bench: &Bench<'_>) -> Result<()> {
     let document = DOCUMENT.replace("</Environment>", section);
     let mut vm = bench.guest(Some(&bench.environment(&document)?), Connect::Later)?;
     let template = "+++\npath = \"/etc/mydb/net\"\nescape = \"ini\"\n+++\n\
-        {% for a in adapters %}{{ a.network }}={{ a.ifname | default(value=\"absent\") }}\n{% endfor %}";
+        {% for a in adapters %}net = {{ a.network }} {{ a.ifname | default(value=\"absent\") }}\n{% endfor %}";
     let files = appliance(OPTIONAL_PARAMETERS).with("/etc/ovf-agent/templates/net.tera", template);
     vm.put(&files)?;
     vm.run("load virtio_net")?;
@@ -352,6 +352,6 @@ fn adapters(bench: &Bench<'_>) -> Result<()> {
         ])
     );
     apply(&mut vm)?;
-    assert_eq!(text(&mut vm, "/etc/mydb/net")?, "front=eth0\nback=absent\n");
+    assert_eq!(text(&mut vm, "/etc/mydb/net")?, "net = front eth0\nnet = back absent\n");
     Ok(())
 }

@@ -206,7 +206,9 @@ fn documents_do_no_harm() {
                     shown += &error.to_string();
                 }
             }
-            assert!(!shown.contains(bases::SECRET), "a value is shown: {shown}");
+            if is_in_values_alone(document) {
+                assert!(!shown.contains(bases::SECRET), "a value is shown: {shown}");
+            }
             outcome
         },
         |outcome| match outcome {
@@ -216,6 +218,15 @@ fn documents_do_no_harm() {
         },
     );
     each_is_met(&words, &["read", "read with warnings", "refused"]);
+}
+
+/// Whether the secret still stands in values alone: a document that was broken so that it is a key or an id now may be
+/// told of by that name.
+fn is_in_values_alone(document: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(document);
+    let mut parts = text.split("value='");
+    let outside = |part: &str| part.split_once('\'').is_some_and(|(_, rest)| rest.contains(bases::SECRET));
+    !parts.next().unwrap_or_default().contains(bases::SECRET) && !parts.any(outside)
 }
 
 #[test]
