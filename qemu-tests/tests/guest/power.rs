@@ -143,10 +143,14 @@ fn agent() -> Result<PathBuf> {
     path.canonicalize().context("target/debug/ovf-agent is missing; remedy: cargo build -p ovf-agent")
 }
 
-/// That agent with its loader and libraries, for a guest.
+/// That agent with its loader and libraries, for a guest; without its symbols, which would fill the guest's memory.
 fn agent_files(agent: &Path) -> Result<Files> {
     let libraries = run(Command::new("ldd").arg(agent))?;
-    let mut files = Files::new().with_program("/agent", fs::read(agent)?);
+    let scratch = tempfile::tempdir().context("no scratch directory")?;
+    let stripped = scratch.path().join("agent");
+    run(Command::new("strip").arg("-o").arg(&stripped).arg(agent))
+        .context("remedy: apt-get install binutils")?;
+    let mut files = Files::new().with_program("/agent", fs::read(stripped)?);
     let words = libraries.split_whitespace().filter(|word| word.starts_with('/'));
     for path in words {
         files = files.with_program(path, fs::read(path)?);
