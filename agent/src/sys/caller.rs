@@ -1,11 +1,11 @@
 //! Files that the caller named on the command line: theirs, so not confined to any root.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::root::read_limited;
+use super::root::{self, read_limited};
 use super::{Error, Result};
 
 /// Reads a whole file of at most `limit` bytes.
@@ -24,11 +24,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
 /// As of [`read`], and where it is not a regular file.
 pub fn read_regular(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let open = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path);
-    open.and_then(|file| match file.metadata()?.is_file() {
-        true => read_limited(file, limit),
-        false => Err(io::Error::other("it is not a regular file")),
-    })
-    .map_err(|source| Error::new("read", path, source))
+    open.and_then(|file| root::read_regular(file, limit)).map_err(|source| Error::new("read", path, source))
 }
 
 /// Writes `bytes` to a file, pipe or terminal, created with mode 0600 if it is not there. With `wait`, a pipe's reader

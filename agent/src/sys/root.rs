@@ -75,14 +75,7 @@ impl Root {
             Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(None),
             Err(errno) => return Err(Error::new("read", path, errno)),
         };
-        let file = File::from(fd);
-        // An empty FIFO, or /dev/null, would pass for an empty file.
-        let regular = file.metadata().and_then(|metadata| match metadata.is_file() {
-            true => Ok(()),
-            false => Err(io::Error::other("it is no regular file")),
-        });
-        let read = regular.and_then(|()| read_limited(file, limit));
-        read.map(Some).map_err(|source| Error::new("read", path, source))
+        read_regular(File::from(fd), limit).map(Some).map_err(|source| Error::new("read", path, source))
     }
 
     /// At most `length` bytes of a file from `offset` on, in one read; `None` where they cannot be had. For clues in files
@@ -190,10 +183,25 @@ impl Root {
     }
 }
 
+/// All of a regular file that may have `limit` bytes. Anything else could keep its reader waiting; and an empty FIFO, or
+/// /dev/null, would pass for an empty file.
+pub(super) fn read_regular(file: File, limit: u64) -> io::Result<Vec<u8>> {
+    let metadata = file.metadata()?;
+    match metadata.is_file() {
+        true => read_up_to(file, metadata.len(), limit),
+        false => Err(io::Error::other("it is not a regular file")),
+    }
+}
+
 /// All of a file that may have `limit` bytes.
 pub(super) fn read_limited(file: File, limit: u64) -> io::Result<Vec<u8>> {
+    let len = file.metadata()?.len();
+    read_up_to(file, len, limit)
+}
+
+fn read_up_to(file: File, len: u64, limit: u64) -> io::Result<Vec<u8>> {
     // The size is a hint only: files of /proc say 0, those of /sys a page. One byte more, to see the end at once.
-    let hint = file.metadata()?.len().min(limit) + 1;
+    let hint = len.min(limit) + 1;
     let mut bytes = Vec::with_capacity(hint as usize);
     file.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
