@@ -11,22 +11,22 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use ovf_agent::agent::chain;
-use ovf_agent::bus::{Bus, Work};
+use ovf_agent::bus::Bus;
 use ovf_agent::checks::{Kind, Order};
 use ovf_agent::sys::Root;
 use ovf_agent::sys::clock::now;
 use ovf_agent::sys::poll::Poll;
-use ovf_agent::units::{Owed, Role, State, UnitAction, Verb, once_each, settle};
+use ovf_agent::units::{Role, State, Verb, Wanted, owe, settle};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Result<ExitCode> {
     let mut arguments = std::env::args().skip(1).peekable();
-    let (mut steps, mut limit, mut owed) = (false, Duration::from_secs(60), Owed::default());
+    let (mut steps, mut limit, mut wanted) = (false, Duration::from_secs(60), Wanted::default());
     while let Some(option) = arguments.next_if(|argument| argument.starts_with("--")) {
         match option.as_str() {
             "--steps" => steps = true,
-            "--reload" => owed.reload = true,
+            "--reload" => wanted.reload = true,
             "--limit" => limit = Duration::from_secs_f64(arguments.next().unwrap_or_default().parse()?),
             _ => return Err(format!("unknown option {option}").into()),
         }
@@ -44,7 +44,7 @@ fn main() -> Result<ExitCode> {
         (Some(kind), [_, subject, file, argv @ ..]) => {
             let order = Order::new(&root, kind, subject, argv, Some(file.as_ref()), limit);
             let ended = match order {
-                Ok(order) => drive(&bus, &bus.start(order.run(&bus)), steps)?,
+                Ok(order) => drive(&bus, order.run(&bus), steps)?,
                 Err(refusal) => Err(refusal),
             };
             match &ended {
@@ -60,18 +60,17 @@ fn main() -> Result<ExitCode> {
                 let unit = unit.to_owned();
                 let (holds, word) = verb.strip_prefix('!').map_or((true, verb), |word| (false, word));
                 match word {
-                    "restart" => owed.actions.push(UnitAction { unit, verb: Verb::Restart }),
-                    "reload" => owed.actions.push(UnitAction { unit, verb: Verb::Reload }),
-                    "recover" => owed.actions.push(UnitAction { unit, verb: Verb::Recover }),
-                    "started" => owed.roles.push(Role { unit, state: State::Started, holds }),
-                    "stopped" => owed.roles.push(Role { unit, state: State::Stopped, holds }),
-                    "masked" => owed.roles.push(Role { unit, state: State::Masked, holds }),
+                    "restart" => owe(&mut wanted.units, &unit, Verb::Restart),
+                    "reload" => owe(&mut wanted.units, &unit, Verb::Reload),
+                    "recover" => owe(&mut wanted.units, &unit, Verb::Recover),
+                    "started" => wanted.roles.push(Role { unit, state: State::Started, holds }),
+                    "stopped" => wanted.roles.push(Role { unit, state: State::Stopped, holds }),
+                    "masked" => wanted.roles.push(Role { unit, state: State::Masked, holds }),
                     _ => return Err(format!("unknown verb {word}").into()),
                 }
             }
-            owed.actions = once_each(owed.actions);
             let systemd = bus.systemd().ok_or("there is no systemd here, or we are not root")?;
-            let outcomes = drive(&bus, &bus.start(settle(systemd, owed, limit)), steps)?;
+            let outcomes = drive(&bus, settle(systemd, wanted, limit), steps)?;
             for outcome in &outcomes {
                 println!("{} {} {}: {outcome}", outcome.verb, outcome.unit, outcome.result());
             }
@@ -82,16 +81,15 @@ fn main() -> Result<ExitCode> {
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn drive<T>(bus: &Bus, work: &Work<T>, steps: bool) -> Result<T> {
+fn drive<T>(bus: &Bus, conversation: impl Future<Output = T>, steps: bool) -> Result<T> {
     if !steps {
-        let value = bus.wait(work, now() + Duration::from_secs(600))?;
-        return value.ok_or_else(|| "it does not end".into());
+        return Ok(bus.wait(conversation)?);
     }
+    let mut conversation = bus.start(conversation);
     let poll = Poll::new()?;
     poll.add(bus, 1)?;
     loop {
-        bus.step()?;
-        if let Some(value) = work.take() {
+        if let Some(value) = bus.step(&mut conversation)? {
             return Ok(value);
         }
         let timeout = bus.next().map(|moment| moment.saturating_sub(now()));

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use tracing::{debug, info, warn};
 
 use crate::apply;
+use crate::bus::Bus;
 use crate::config::{Absent, Config};
 use crate::detect::{Facts, Verdict};
 use crate::environment::{self, Environment, Platform};
@@ -27,8 +28,8 @@ use crate::problem::Problems;
 use crate::protocol;
 use crate::report::{Part, Report, Stage, Took};
 use crate::secrets;
-use crate::state::{Instance, Owed, State};
-use crate::sys::{Root, clock, process};
+use crate::state::{Instance, State};
+use crate::sys::{Error, Root, clock, process};
 use crate::template::{Explained, Output, Surroundings};
 use crate::transport::boot::Boot;
 use crate::transport::{self, Document, Here, Source};
@@ -138,7 +139,9 @@ impl Machine {
         document: impl FnOnce(&mut Self) -> Result<Option<Document>>,
         report: &mut Report,
     ) -> Result<()> {
-        let outcome = self.try_pass(config, document, report);
+        let unavailable = |error| Fault::outside(&Error::new("wait for", "events", error));
+        let bus = Bus::new(&self.root).map_err(unavailable)?;
+        let outcome = bus.wait(self.try_pass(&bus, config, document, report)).map_err(unavailable)?;
         // Also after a failure: which disks were there at boot does not depend on it.
         if let Err(error) = self.boot.save(&self.root) {
             warn!(stage = "transport", "cannot remember what was there at boot: {}", chain(&error));
@@ -157,8 +160,9 @@ impl Machine {
         Ok(recovered.map_or(0, |recovered| recovered.left.len()))
     }
 
-    fn try_pass(
+    async fn try_pass(
         &mut self,
+        bus: &Bus,
         config: &Config,
         document: impl FnOnce(&mut Self) -> Result<Option<Document>>,
         report: &mut Report,
@@ -180,7 +184,7 @@ impl Machine {
             report.warnings = left + received.warnings.len() + received.asides.len();
         }
         let prepared = self.prepare(config, memory, received)?;
-        let (applied, settled) = self.apply(config, &prepared)?;
+        let (applied, settled) = self.apply(bus, config, &prepared).await?;
         if let Some(source) = &found {
             self.boot.pin(source);
         }
@@ -221,7 +225,8 @@ impl Machine {
                     info!(stage = "transport", "no OVF environment; the files stay as they are");
                     let paths = config.templates.paths();
                     let leftovers = compare::leftovers(&self.root, &config.state, past, paths)?;
-                    let plan = Plan { kept: true, interrupted, ..Plan::sweeping(leftovers) };
+                    let (roles, debts) = (state.roles.clone(), state.owed.clone());
+                    let plan = Plan { kept: true, interrupted, roles, debts, ..Plan::sweeping(leftovers) };
                     let made = Generated::default();
                     return Ok(Prepared { plan, first_boot, made, next: state.clone(), memory });
                 }
@@ -234,7 +239,7 @@ impl Machine {
         let rendered = self.render(config, &parameters, received.as_ref())?;
         let begin = clock::now();
         let plan = compare::compare(&self.root, config, past, rendered)?;
-        let plan = Plan { interrupted, ..plan };
+        let plan = Plan { interrupted, debts: state.owed.clone(), ..plan };
         let digest = received.as_ref().map(|received| received.digest.clone());
         let source = received.as_ref().map(|received| received.source.to_string());
         let mut next = state.continued().with_instance(instance).with_document(digest, source);
@@ -321,11 +326,16 @@ impl Machine {
         Ok(rendered)
     }
 
-    /// Makes it so. The second result is that of those who hear of the files: these are written by then.
+    /// Makes it so. The second result is that of those who hear of the files: these stay, whatever it is.
     ///
     /// # Errors
     /// Something could not be written, or is not accepted; unless the message says otherwise, nothing was changed.
-    fn apply(&mut self, config: &Config, prepared: &Prepared) -> Result<(Applied, Result<()>)> {
+    async fn apply(
+        &mut self,
+        bus: &Bus,
+        config: &Config,
+        prepared: &Prepared,
+    ) -> Result<(Applied, Result<()>)> {
         let begin = clock::now();
         let Prepared { plan, made, memory: Memory { state, damaged }, next, .. } = prepared;
         if !made.is_empty() {
@@ -337,27 +347,23 @@ impl Machine {
         let mut after = next.clone().with_generation(generation);
         // Under a root that stands for another machine nobody runs who could hear of it.
         if !self.root.is_system() {
-            after.owed = Owed::default();
+            (after.owed, after.roles) = Default::default();
         }
-        let mut others = Others::new(&self.root);
-        let mut changed = Vec::new();
-        if !plan.is_empty() || after != *state {
+        let mut outcome = apply::Outcome::default();
+        if !plan.is_empty() || after != *state || !after.owed.is_empty() || !after.roles.is_empty() {
             let memory = apply::Memory { before: state, damaged: *damaged, after: &after };
-            match apply::apply(&self.root, plan, memory, &config.state, &mut others) {
-                Ok(outcome) => changed = outcome.changed,
+            let mut others = Others::new(&self.root, bus);
+            match apply::apply(&self.root, plan, memory, &config.state, &mut others).await {
+                Ok(done) => outcome = done,
                 // The files are right, which is what counts; the next pass compares them again.
                 Err(error) if plan.is_empty() && !advances => {
                     warn!(stage = "apply", "cannot record what was found: {}", chain(&error));
                 }
-                Err(apply::Error::Refused(refusals)) => return Err(Fault::refused(&refusals)),
                 Err(error) => return Err(apply_fault(&error)),
             }
         }
-        let settled = match after.owed.is_empty() {
-            true => Ok(()),
-            false => self.settle(config, plan, &mut others),
-        };
         self.took.apply = micros_since(begin);
+        let apply::Outcome { changed, wrong } = outcome;
         let (total, removed) = (plan.changes.len(), plan.removed().count());
         info!(stage = "apply", generation, removed, "wrote {} of {total} files", changed.len() - removed);
         for change in plan.changed() {
@@ -367,30 +373,24 @@ impl Machine {
         for file in plan.removed() {
             debug!(stage = "apply", template = file.template, path = %file.path.display(), "removed");
         }
-        let applied = Applied { generation, changed, environment: next.environment.clone() };
-        Ok((applied, settled))
-    }
-
-    /// Lets units and programs hear of the files, and remembers what is still owed.
-    fn settle(&self, config: &Config, plan: &Plan, others: &mut Others<'_>) -> Result<()> {
-        let (state, _) = State::load(&self.root, &config.state);
-        let (left, outcome) = others.settle(plan, state.owed.clone());
-        let mut after = state.clone();
-        after.owed = left;
-        if after != state {
-            let memory = apply::Memory { before: &state, damaged: false, after: &after };
-            if let Err(error) = apply::apply(&self.root, &Plan::default(), memory, &config.state, others) {
-                // What was done is asked for once more; that is all.
-                warn!(stage = "units", "cannot record what is done: {}", chain(&error));
+        let settled = match wrong.is_empty() {
+            true => Ok(()),
+            false => {
+                Err(Fault::units(format!("the files are right, but not everybody has taken them: {wrong}")))
             }
-        }
-        outcome
+        };
+        Ok((Applied { generation, changed, environment: next.environment.clone() }, settled))
     }
 }
 
 fn apply_fault(error: &apply::Error) -> Box<Fault> {
-    let again = matches!(error, apply::Error::Busy(_) | apply::Error::Overtaken { .. });
-    Fault::new(Part::Apply, "ApplyFailed", if again { Exit::TryAgain } else { Exit::Failed }, error)
+    use apply::Error::{Busy, Overtaken, Refused, Unheard};
+    match error {
+        Refused(refusals) => Fault::refused(refusals),
+        Unheard { .. } => Fault::units(chain(error)),
+        Busy(_) | Overtaken { .. } => Fault::new(Part::Apply, "ApplyFailed", Exit::TryAgain, error),
+        _ => Fault::new(Part::Apply, "ApplyFailed", Exit::Failed, error),
+    }
 }
 
 /// A document that is not an OVF environment as it should be.

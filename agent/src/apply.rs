@@ -1,13 +1,19 @@
 //! Makes a plan true: all of it or nothing, whatever happens meanwhile.
 //!
 //! Decides the order. Under the lock: stage every file, have it judged, stage the state, flush them all, write the journal,
-//! and only then rename the first; flush the directories; have what is in place judged; rename the state, which is the
-//! moment at which the pass is done; sweep what is old, and the journal last. Before the journal a failure leaves the machine untouched; after it, it is taken back, by us or, if
-//! we are gone, by whoever comes next ([`recovery`]). What the files should be is decided by `plan`; how one file goes
-//! from old to new and back by [`journal`].
+//! and only then rename the first; flush the directories; have what is in place judged; rename the state, with what is owed
+//! to units: from then on an interrupted pass is finished and not taken back. Let units hear of the files; sweep what is
+//! old, and the journal last. Before the journal a failure leaves the machine untouched; after it, it is taken back, by us
+//! or, if we are gone, by whoever comes next ([`recovery`]). A unit that refuses its file has all files taken back, and those
+//! that took theirs hear of the old ones. What the files should be is decided by `plan`; how one file goes from old to new
+//! and back by [`journal`].
+//!
+//! Whoever judges and hears is awaited, so that a loop can drive a pass by steps; the rest is done at once.
 
 #![forbid(unsafe_code)]
 
+mod audience;
+mod error;
 mod journal;
 mod recovery;
 
@@ -17,81 +23,29 @@ use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
-use crate::checks::Refusal;
 use crate::plan::{Change, Plan};
-use crate::state::State;
+use crate::state::{Owed, State};
 use crate::sys::place::{Current, Places, Staged};
 use crate::sys::{self, Root, process};
+use crate::units::roles;
+use error::Why;
 use journal::{Entry, Journal, Side};
 
+pub use audience::{Audience, Heard};
+pub use error::Error;
 pub use journal::Left;
 pub use recovery::{Recovered, interrupted, recover};
 
 /// The largest target file that is compared with its new version.
 pub const TARGET_LIMIT: u64 = 64 * 1024 * 1024;
 
-/// Why nothing was changed.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Another pass is under way.
-    #[error("another ovf-agent is applying; try again when it is done")]
-    Busy(#[source] sys::Error),
-    /// Somebody changed a file after the plan was made.
-    #[error("{} was changed while the plan for it was made; try again", path.display())]
-    Overtaken {
-        /// The first such file.
-        path: PathBuf,
-    },
-    /// A file could not be staged, renamed or recorded.
-    #[error("nothing was changed: {template}: {what}{}", remedy(what))]
-    Target {
-        /// The template whose file it is.
-        template: String,
-        /// What could not be done.
-        what: sys::Error,
-    },
-    /// Programs do not accept the files.
-    #[error("nothing was changed: {}", refusals(.0))]
-    Refused(Vec<Refusal>),
-    /// Something around the files could not be done.
-    #[error("nothing was changed: {what}{}", remedy(what))]
-    Untouched {
-        /// What could not be done.
-        what: sys::Error,
-    },
-    /// A failure after the first rename was taken back, except for files that somebody changed meanwhile.
-    #[error("{what}{}; what was written is taken back, but not {}", remedy(what), list(left))]
-    Left {
-        /// What could not be done.
-        what: sys::Error,
-        /// The files.
-        left: Vec<Left>,
-    },
-    /// A failure after the first rename could not be taken back.
-    #[error(
-        "{what}{}; and what was written cannot be taken back: {back}{}; the next pass tries again",
-        remedy(what),
-        remedy(back)
-    )]
-    HalfDone {
-        /// What could not be done.
-        what: sys::Error,
-        /// What keeps it from being taken back.
-        back: sys::Error,
-    },
-    /// An earlier pass that was interrupted can neither be taken back nor finished.
-    #[error("an earlier pass was interrupted, and its files cannot be put right: {what}{}", remedy(what))]
-    Interrupted {
-        /// What could not be done.
-        what: sys::Error,
-    },
-}
-
 /// What is different now.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// Files that were written or removed.
     pub changed: Vec<PathBuf>,
+    /// What went wrong with those who heard of it, although the files stay; empty if nothing did.
+    pub wrong: String,
 }
 
 /// What is remembered: as the plan was made from it, and as it is to be.
@@ -105,63 +59,16 @@ pub struct Memory<'a> {
     pub after: &'a State,
 }
 
-/// Whoever judges files for a pass.
-pub trait Judge {
-    /// Whether a staged file may be put in place; it has all that the file will have but its name.
-    ///
-    /// # Errors
-    /// It may not.
-    fn check(&mut self, change: &Change, staged: &Path) -> Result<(), Box<Refusal>>;
-
-    /// Whether what is in place is right, before it is final.
-    ///
-    /// # Errors
-    /// It is not.
-    fn verify(&mut self, template: &str, argv: &[String]) -> Result<(), Box<Refusal>>;
-}
-
-/// Why the renames were not finished.
-#[derive(Debug)]
-enum Why {
-    System(sys::Error),
-    Refused(Vec<Refusal>),
-}
-
-impl From<sys::Error> for Why {
-    fn from(error: sys::Error) -> Self {
-        Self::System(error)
-    }
-}
-
-impl Why {
-    fn untouched(self) -> Error {
-        match self {
-            Self::System(what) => Error::Untouched { what },
-            Self::Refused(refusals) => Error::Refused(refusals),
-        }
-    }
-
-    fn error(self) -> sys::Error {
-        match self {
-            Self::System(what) => what,
-            Self::Refused(refusals) => {
-                let list: Vec<_> = refusals.iter().map(ToString::to_string).collect();
-                sys::Error::new("have verified", "the files", std::io::Error::other(list.join("; ")))
-            }
-        }
-    }
-}
-
 /// Applies a plan and records the state that comes with it.
 ///
 /// # Errors
 /// See [`Error`]; unless it says otherwise, every file is as it was.
-pub fn apply(
+pub async fn apply(
     root: &Root,
     plan: &Plan,
     memory: Memory<'_>,
     directory: &Path,
-    judge: &mut dyn Judge,
+    audience: &mut impl Audience,
 ) -> Result<Outcome, Error> {
     let untouched = |what| Error::Untouched { what };
     let _lock = lock(root, directory, untouched)?;
@@ -183,19 +90,36 @@ pub fn apply(
         if memory.damaged || memory.after != memory.before {
             memory.after.save(&mut places, directory).map_err(untouched)?;
         }
-        return Ok(Outcome::default());
+        let heard = audience.hear(plan, &memory.after.roles, &memory.after.owed).await;
+        owe(memory.after.clone(), heard.left, &mut places, directory);
+        return Ok(Outcome { changed: Vec::new(), wrong: heard.wrong });
     }
-    let journal = stage(&mut places, plan, memory.after, directory, judge)?;
-    match commit(&journal, &mut places, plan, judge) {
-        Ok(()) => {}
-        Err(why) => return Err(take_back(&journal, &mut places, directory, why)),
+    let journal = stage(&mut places, plan, memory.after, directory, audience).await?;
+    if let Err(why) = commit(&journal, &mut places, plan, audience).await {
+        return Err(undone(undo(&journal, &mut places, directory), why));
+    }
+    let heard = audience.hear(plan, &memory.after.roles, &memory.after.owed).await;
+    if heard.refused {
+        return Err(unheard(&journal, &mut places, plan, memory, directory, audience, heard).await);
     }
     if let Err(error) = journal.finish(&mut places, directory, Side::New) {
         // The pass is done, as the state says; the next one sweeps what this one could not.
         warn!(stage = "apply", "{error}: {}", error.source);
     }
-    let written = plan.changed().map(|change| &change.rendered.path);
-    Ok(Outcome { changed: written.chain(plan.removed().map(|removal| &removal.path)).cloned().collect() })
+    owe(memory.after.clone().with_pass(&journal.pass), heard.left, &mut places, directory);
+    Ok(Outcome { changed: plan.paths().map(Path::to_path_buf).collect(), wrong: heard.wrong })
+}
+
+/// Remembers what is still owed, where that is another than the state says. Where it cannot be remembered, what was done is
+/// done once more; that is all.
+fn owe(mut state: State, left: Owed, places: &mut Places<'_>, directory: &Path) {
+    if state.owed == left {
+        return;
+    }
+    state.owed = left;
+    if let Err(error) = state.save(places, directory) {
+        warn!(stage = "apply", "cannot record what is done: {error}: {}", error.source);
+    }
 }
 
 fn lock(
@@ -236,12 +160,12 @@ fn not_overtaken(
 }
 
 /// Everything up to the journal. Dropping what is staged removes it: an error here leaves nothing behind.
-fn stage(
+async fn stage(
     places: &mut Places<'_>,
     plan: &Plan,
     state: &State,
     directory: &Path,
-    judge: &mut dyn Judge,
+    audience: &mut impl Audience,
 ) -> Result<Journal, Error> {
     let untouched = |what| Error::Untouched { what };
     let pass = process::random_id();
@@ -259,8 +183,10 @@ fn stage(
         ));
         staged.push(file);
     }
-    let judged = plan.changed().zip(&staged).map(|(change, file)| judge.check(change, file.place().path()));
-    let refusals: Vec<_> = judged.filter_map(Result::err).map(|refusal| *refusal).collect();
+    let mut refusals = Vec::new();
+    for (change, file) in plan.changed().zip(&staged) {
+        refusals.extend(audience.check(change, file.place().path()).await.err().map(|refusal| *refusal));
+    }
     if !refusals.is_empty() {
         return Err(Error::Refused(refusals));
     }
@@ -291,71 +217,85 @@ fn stage_file(places: &mut Places<'_>, change: &Change, pass: &str) -> sys::Resu
 }
 
 /// The renames: the files, and when these are durable and judged to be right the state.
-fn commit(journal: &Journal, places: &mut Places<'_>, plan: &Plan, judge: &mut dyn Judge) -> Result<(), Why> {
+async fn commit(
+    journal: &Journal,
+    places: &mut Places<'_>,
+    plan: &Plan,
+    audience: &mut impl Audience,
+) -> Result<(), Why> {
     journal.entries.iter().try_for_each(|entry| entry.commit(places))?;
     journal.flush(places)?;
-    verify(plan, judge)?;
+    verify(plan, audience).await?;
     journal.state.commit(places)?;
     Ok(journal.flush_state(places)?)
 }
 
 /// Each program once, however many files ask for it.
-fn verify(plan: &Plan, judge: &mut dyn Judge) -> Result<(), Why> {
+async fn verify(plan: &Plan, audience: &mut impl Audience) -> Result<(), Why> {
     let mut asked = BTreeSet::new();
     let mut refusals = Vec::new();
     for Change { rendered, .. } in plan.changed() {
         if let Some(argv) = &rendered.rules.verify
             && asked.insert(argv)
         {
-            refusals.extend(judge.verify(&rendered.template, argv).err().map(|refusal| *refusal));
+            let verdict = audience.verify(&rendered.template, argv).await;
+            refusals.extend(verdict.err().map(|refusal| *refusal));
         }
     }
     if refusals.is_empty() { Ok(()) } else { Err(Why::Refused(refusals)) }
 }
 
-/// Undoes what was done of a journal.
-fn take_back(journal: &Journal, places: &mut Places<'_>, directory: &Path, why: Why) -> Error {
-    let settled = journal.settle(places, Side::Old);
-    match settled.and_then(|left| journal.finish(places, directory, Side::Old).map(|()| left)) {
+/// Undoes what was done of a journal; which files are not as they were nevertheless.
+fn undo(journal: &Journal, places: &mut Places<'_>, directory: &Path) -> sys::Result<Vec<Left>> {
+    let left = journal.settle(places, Side::Old)?;
+    journal.finish(places, directory, Side::Old)?;
+    Ok(left)
+}
+
+fn undone(undone: sys::Result<Vec<Left>>, why: Why) -> Error {
+    match undone {
         Ok(left) if left.is_empty() => why.untouched(),
-        Ok(left) => Error::Left { what: why.error(), left },
-        Err(back) => Error::HalfDone { what: why.error(), back },
+        Ok(left) => Error::Left { what: why.text(), left },
+        Err(back) => Error::HalfDone { what: why.text(), back },
     }
+}
+
+/// Undoes a pass that was done already, because somebody cannot do with its files, and lets everybody hear of the old ones.
+async fn unheard(
+    journal: &Journal,
+    places: &mut Places<'_>,
+    plan: &Plan,
+    memory: Memory<'_>,
+    directory: &Path,
+    audience: &mut impl Audience,
+    heard: Heard,
+) -> Error {
+    let wrong = heard.wrong;
+    let mut before = memory.before.clone();
+    before.owed.add(&heard.back);
+    // Whoever finds this knows that the pass is not done, and who has to hear of the old files. What was left of a damaged
+    // state is not worth it: that comes back with the files.
+    if !memory.damaged
+        && let Err(back) = before.save(places, directory)
+    {
+        return Error::HalfDone { what: wrong, back };
+    }
+    let outcome = undo(journal, places, directory);
+    let again = match &outcome {
+        Ok(_) => {
+            let roles = roles::all(before.roles.clone(), &memory.after.roles);
+            audience.hear(plan, &roles, &before.owed).await
+        }
+        Err(_) => Heard { left: before.owed.clone(), ..Heard::default() },
+    };
+    if !memory.damaged {
+        owe(before, again.left, places, directory);
+    }
+    undone(outcome, Why::Unheard { wrong, again: again.wrong })
 }
 
 fn failed(template: &str, what: sys::Error) -> Error {
     Error::Target { template: template.to_owned(), what }
-}
-
-/// The reason, and what would mend it where that is known.
-fn remedy(error: &sys::Error) -> String {
-    let hint = match error.kind() {
-        ErrorKind::NotFound | ErrorKind::NotADirectory => {
-            "; create the directory in the image, or change the template's path"
-        }
-        ErrorKind::ReadOnlyFilesystem => "; mount the file system for writing before the agent runs",
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; make room on the file system",
-        ErrorKind::PermissionDenied if process::euid() == 0 => {
-            "; it may be immutable (lsattr shows an i, chattr -i takes it away)"
-        }
-        ErrorKind::PermissionDenied => "; run the agent as root",
-        ErrorKind::ResourceBusy | ErrorKind::CrossesDevices => {
-            "; something is mounted on it: unmount that, or have a template write what is mounted there"
-        }
-        ErrorKind::InvalidInput if error.action == "replace" => {
-            "; its file system cannot exchange two files (renameat2): put the file on one that can"
-        }
-        _ => "",
-    };
-    format!(": {}{hint}", error.source)
-}
-
-fn refusals(list: &[Refusal]) -> String {
-    list.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-}
-
-fn list(left: &[Left]) -> String {
-    left.iter().map(|Left { path, why }| format!("{} ({why})", path.display())).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@
 //! no subscription: whoever is connected gets every signal of the manager's. A connection is therefore only kept for as
 //! long as there is something to ask. What to ask is decided by `units` and `checks`.
 //!
-//! A conversation is a future, so a state machine of the compiler's making. [`Bus::start`] begins it; then either
-//! [`Bus::wait`] drives it to its end, or the loop watches the bus's descriptor, and calls [`Bus::step`] when that is ready
-//! or [`Bus::next`] has come, until [`Work::take`] has the result. zbus runs on [`Runtime`], on the caller's thread
+//! A conversation is a future, so a state machine of the compiler's making, and may be all of a pass. Either [`Bus::wait`]
+//! drives it to its end; or [`Bus::start`] begins it, and the loop watches the bus's descriptor and calls [`Bus::step`] when
+//! that is ready or [`Bus::next`] has come, until it has the result. zbus runs on [`Runtime`], on the caller's thread
 //! (docs/decisions/008).
 
 #![forbid(unsafe_code)]
@@ -20,11 +20,13 @@ mod systemd;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
-
-use zbus::runtime::traits::Runtime as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use crate::sys::Root;
-use crate::sys::clock::{Moment, now};
+use crate::sys::clock::Moment;
 
 pub use line::Changes;
 pub use runtime::Runtime;
@@ -32,6 +34,8 @@ pub use systemd::{Job, Systemd, UnitStatus};
 
 /// PID 1's own socket.
 const PRIVATE: &str = "/run/systemd/private";
+/// What is there where systemd runs the machine.
+const BOOTED: &str = "/run/systemd/system";
 
 /// Conversations and what drives them. Dropped, all of them end, and the connection with them: to be made for a pass, and
 /// not kept by a loop that has nothing to ask.
@@ -41,12 +45,17 @@ pub struct Bus {
 }
 
 /// A conversation under way. Dropped, it is given up.
-pub struct Work<T>(runtime::Task<T>);
+pub struct Conversation<'a, T> {
+    future: Pin<Box<dyn Future<Output = T> + 'a>>,
+    woken: Arc<Woken>,
+}
 
-impl<T> Work<T> {
-    /// What it came to, once it has ended.
-    pub fn take(&self) -> Option<T> {
-        self.0.take()
+/// Whether a conversation can go on.
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -80,12 +89,12 @@ pub enum Error {
 
 impl Bus {
     /// For the machine of `root`. systemd is at hand where that is the machine we run on, we are root, and systemd is what
-    /// runs it.
+    /// runs it (sd_booted(3)). That it cannot be talked to then is an error, and no reason to go on without it.
     ///
     /// # Errors
     /// The kernel has no more descriptors for us.
     pub fn new(root: &Root) -> io::Result<Self> {
-        let has_systemd = root.is_system() && crate::sys::process::euid() == 0 && root.exists(PRIVATE);
+        let has_systemd = root.is_system() && crate::sys::process::euid() == 0 && root.exists(BOOTED);
         Self::with_socket(has_systemd.then_some(Path::new(PRIVATE)))
     }
 
@@ -106,20 +115,29 @@ impl Bus {
     }
 
     /// Begins a conversation. Nothing of it happens before [`Self::step`].
-    pub fn start<T: Send + 'static>(
-        &self,
-        conversation: impl Future<Output = T> + Send + 'static,
-    ) -> Work<T> {
-        Work(self.runtime.spawn("conversation", conversation))
+    pub fn start<'a, T>(&self, conversation: impl Future<Output = T> + 'a) -> Conversation<'a, T> {
+        Conversation { future: Box::pin(conversation), woken: Arc::new(Woken(AtomicBool::new(true))) }
     }
 
-    /// Does all that can be done now. To be called until the next wait would be a long one: whenever the descriptor has
-    /// turned readable, [`Self::next`] has come, or a conversation was started.
+    /// Does all that can be done now, and says what the conversation came to, once it has ended. To be called whenever the
+    /// descriptor has turned readable or [`Self::next`] has come; not after the end.
     ///
     /// # Errors
     /// Never in practice.
-    pub fn step(&self) -> io::Result<()> {
-        self.runtime.step()
+    pub fn step<T>(&self, conversation: &mut Conversation<'_, T>) -> io::Result<Option<T>> {
+        let Conversation { future, woken } = conversation;
+        let waker = Waker::from(Arc::clone(woken));
+        loop {
+            while woken.0.swap(false, Ordering::Relaxed) {
+                if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                    return Ok(Some(value));
+                }
+            }
+            self.runtime.step()?;
+            if !woken.0.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+        }
     }
 
     /// When [`Self::step`] has something to do although the descriptor is not ready.
@@ -127,20 +145,17 @@ impl Bus {
         self.runtime.next()
     }
 
-    /// Drives `work` to its end, which may not be after `until`: `None` if it would be.
+    /// Drives a conversation to its end. How long that may take is the conversation's to say.
     ///
     /// # Errors
     /// Never in practice.
-    pub fn wait<T>(&self, work: &Work<T>, until: Moment) -> io::Result<Option<T>> {
+    pub fn wait<T>(&self, conversation: impl Future<Output = T>) -> io::Result<T> {
+        let mut conversation = self.start(conversation);
         loop {
-            self.step()?;
-            if let Some(value) = work.take() {
-                return Ok(Some(value));
+            if let Some(value) = self.step(&mut conversation)? {
+                return Ok(value);
             }
-            if now() >= until {
-                return Ok(None);
-            }
-            self.runtime.wait(until)?;
+            self.runtime.wait()?;
         }
     }
 }

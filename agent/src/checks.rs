@@ -140,17 +140,13 @@ impl fmt::Display for Told<'_> {
 }
 
 impl Refusal {
-    /// It was not over when nobody waited for it any more.
-    pub fn late(kind: Kind, subject: &str, argv: &[String], limit: Duration) -> Box<Self> {
-        Self::of(kind, subject, argv, How::Late(limit), None)
-    }
-
-    /// It could not be run.
-    pub fn not_run(kind: Kind, subject: &str, argv: &[String], cause: sys::Error) -> Box<Self> {
-        Self::of(kind, subject, argv, How::NotRun, Some(cause.into()))
-    }
-
-    fn of(kind: Kind, subject: &str, argv: &[String], how: How, source: Option<Cause>) -> Box<Self> {
+    pub(crate) fn of(
+        kind: Kind,
+        subject: &str,
+        argv: &[String],
+        how: How,
+        source: Option<Cause>,
+    ) -> Box<Self> {
         let program = argv.first().cloned().unwrap_or_default();
         Box::new(Self { kind, subject: subject.to_owned(), program, how, output: None, source })
     }
@@ -182,7 +178,7 @@ impl Order {
         Ok(Self { kind, subject, name, program, arguments, output, limit })
     }
 
-    /// Runs it, and is done when it has ended. To be given to [`Bus::start`].
+    /// Runs it, and is done when it has ended, which is when its limit is over if not before. To be driven by `bus`.
     ///
     /// # Errors
     /// It did not end with exit status 0 in time.

@@ -303,10 +303,12 @@ impl Common {
                     })
                 }))
                 .collect();
-            let interrupted = plan.interrupted;
+            let others = plan.others().into_iter().map(|(name, what)| json!({ "name": name, "what": what }));
+            let others: Vec<_> = others.collect();
+            let (leftovers, interrupted) = (&plan.leftovers, plan.interrupted);
             print_json(
                 out,
-                &json!({ "files": files, "leftovers": plan.leftovers, "interrupted": interrupted }),
+                &json!({ "files": files, "others": others, "leftovers": leftovers, "interrupted": interrupted }),
             )
         } else {
             write!(out, "{plan}").or_else(written)?;

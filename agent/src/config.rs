@@ -9,6 +9,7 @@
 mod complaints;
 mod files;
 mod merge;
+mod roles;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ pub use files::Layers;
 use files::TextFile;
 pub(crate) use files::is_template;
 use merge::Sources;
+use roles::RawRole;
 
 use crate::parameters::{Declaration, Declared, Objection};
 use crate::problem::{At, Problem, Problems};
@@ -29,6 +31,7 @@ use crate::ready;
 use crate::template::{DerivedSource, TemplateSet, TemplateSource};
 use crate::transport;
 use crate::transport::wait::Patience;
+use crate::units::Role;
 
 /// The whole configuration, read and valid in itself.
 #[derive(Debug)]
@@ -45,6 +48,8 @@ pub struct Config {
     pub state: PathBuf,
     /// The templates, compiled and checked against the declared names.
     pub templates: TemplateSet,
+    /// What units are to be, where the `when` of each is true.
+    pub roles: Vec<Role>,
 }
 
 /// `[environment] absent`: what to do where there is no environment.
@@ -69,6 +74,7 @@ struct Raw {
     transport: RawTransport,
     ready: RawReady,
     state: RawState,
+    units: Vec<RawRole>,
 }
 
 #[derive(Default, Deserialize)]
@@ -148,6 +154,7 @@ impl Config {
             .and_then(|path| at.absolute(path))
             .unwrap_or_else(|| PathBuf::from("/var/lib/ovf-agent"));
 
+        let (roles, conditions) = roles::roles(raw.units, &mut at);
         let derived = raw.derived.into_iter().map(|(name, value)| {
             let (file, start) = sources.file(value.span().start);
             DerivedSource::new(&file.name, name, value, &file.text, start)
@@ -155,13 +162,13 @@ impl Config {
         let derived = derived.collect();
         let files = layers.templates(&mut problems).into_iter();
         let files = files.map(|TextFile { name, text }| TemplateSource { file: name, text }).collect();
-        let templates = TemplateSet::compile(files, derived, &declared, &mut problems);
+        let templates = TemplateSet::compile(files, derived, conditions, &declared, &mut problems);
         for (file, path) in templates.touching(&state) {
             let message = format!("writes {path}, which is the agent's own ([state] directory)");
             problems.push(Problem::with(file, message));
         }
-        let config =
-            Self { parameters: declared, absent: raw.environment.absent, transport, ready, state, templates };
+        let absent = raw.environment.absent;
+        let config = Self { parameters: declared, absent, transport, ready, state, templates, roles };
         Problems::unless_none(problems, config)
     }
 }

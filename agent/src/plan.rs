@@ -1,7 +1,7 @@
 //! What a pass would change, before it changes anything.
 //!
 //! Decides which files are new, changed, unchanged, kept or removed, by comparing what was rendered with what is there
-//! and with what is remembered. Pure: the current files are arguments. How it is shown is decided in [`show`].
+//! and with what is remembered; and who is to hear of it. Pure: the current files are arguments. How it is shown is decided in [`show`].
 //!
 //! A file is removed only if we made it and nobody has edited it since; a hand's work is never undone by a rule about
 //! absence. One that lay there before us, right or wrong, is not ours to remove.
@@ -12,11 +12,12 @@ mod show;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::state::{Owed, State, Written};
 use crate::sys::place::Current;
 use crate::template::Rendered;
+use crate::units::Role;
 
 /// Owner and group as numbers, where they are to be set: in the running system, not in a directory that stands for it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -82,6 +83,8 @@ pub struct Removal {
     pub action: Action,
     /// Why.
     pub why: &'static str,
+    /// What is to be done when it goes.
+    pub owes: Owed,
 }
 
 /// A file that is no template's now, as it was found.
@@ -124,6 +127,10 @@ pub struct Plan {
     pub kept: bool,
     /// Whether a pass was interrupted, so that files are put right first.
     pub interrupted: bool,
+    /// What units are to be.
+    pub roles: Vec<Role>,
+    /// What earlier passes have left to be done.
+    pub debts: Owed,
 }
 
 impl Plan {
@@ -179,7 +186,21 @@ impl Plan {
         self.removals.iter().filter(|removal| removal.action == Action::Removed)
     }
 
-    /// What `next` is to remember of the files, once the plan is applied.
+    /// The files that would be written or removed.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        let changed = self.changed().map(|change| change.rendered.path.as_path());
+        changed.chain(self.removed().map(|removal| removal.path.as_path()))
+    }
+
+    /// What is to be done about the files that would change.
+    pub fn owed(&self) -> Owed {
+        let mut owed = Owed::default();
+        self.changed().for_each(|change| owed.add(&Owed::from(&change.rendered.rules)));
+        self.removed().for_each(|removal| owed.add(&removal.owes));
+        owed
+    }
+
+    /// What `next` is to remember, once the plan is applied.
     pub fn remember(&self, next: &mut State) {
         let mut files = BTreeMap::new();
         for Change { rendered, action, .. } in &self.changes {
@@ -193,17 +214,12 @@ impl Plan {
             };
             files.extend(written.map(|written| (rendered.path.clone(), written)));
         }
-        for Removal { path, action, .. } in &self.removals {
-            match (next.files.remove(path), action) {
-                (Some(known), Action::Removed) => next.owed.add(&known.owes),
-                (Some(known), _) => drop(files.insert(path.clone(), known)),
-                (None, _) => {}
-            }
-        }
-        for change in self.changed() {
-            next.owed.add(&Owed::from(&change.rendered.rules));
+        for Removal { path, .. } in self.removals.iter().filter(|it| it.action != Action::Removed) {
+            files.extend(next.files.remove_entry(path));
         }
         next.files = files;
+        next.owed.add(&self.owed());
+        next.roles.clone_from(&self.roles);
     }
 }
 
@@ -250,7 +266,8 @@ fn removal(past: Past<'_>, gone: Gone) -> Option<Removal> {
         (Some(_), Some(false)) => (Action::Removed, "its template is not wanted now"),
         (Some(_), None) => (Action::Removed, "its template is gone"),
     };
-    Some(Removal { template: written.template.clone(), path, current, action, why })
+    let Written { template, owes, .. } = written.clone();
+    Some(Removal { template, path, current, action, why, owes })
 }
 
 #[cfg(test)]

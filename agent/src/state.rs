@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 use crate::sys::place::{Lock, Place, Places, Staged};
 use crate::sys::{self, Root, process};
 use crate::template::{Rendered, Rules};
+use crate::units::{Role, Units, Verb, owe};
 
 pub use instance::Instance;
 
@@ -57,6 +58,9 @@ pub struct State {
     /// What is still to be done about changed files.
     #[serde(default, skip_serializing_if = "Owed::is_empty")]
     pub owed: Owed,
+    /// What units are to be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<Role>,
 }
 
 /// A file as it was written, or found right.
@@ -82,42 +86,33 @@ pub struct Written {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Owed {
-    /// Units to restart.
-    pub restart: BTreeSet<String>,
-    /// Units to reload.
-    pub reload: BTreeSet<String>,
-    /// Units to restart although they are down: they ran before a pass let them fail.
-    pub recover: BTreeSet<String>,
-    /// Programs to run.
+    /// What units are to do.
+    #[serde(skip_serializing_if = "Units::is_empty")]
+    pub units: Units,
+    /// Programs to run, where there is no systemd.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub on_change: BTreeSet<Vec<String>>,
 }
 
 impl Owed {
     /// Whether nothing is owed.
     pub fn is_empty(&self) -> bool {
-        self.restart.is_empty()
-            && self.reload.is_empty()
-            && self.recover.is_empty()
-            && self.on_change.is_empty()
+        self.units.is_empty() && self.on_change.is_empty()
     }
 
     /// Owes these, too.
     pub fn add(&mut self, more: &Self) {
-        self.restart.extend(more.restart.iter().cloned());
-        self.reload.extend(more.reload.iter().cloned());
-        self.recover.extend(more.recover.iter().cloned());
+        more.units.iter().for_each(|(unit, verb)| owe(&mut self.units, unit, *verb));
         self.on_change.extend(more.on_change.iter().cloned());
     }
 }
 
 impl From<&Rules> for Owed {
     fn from(rules: &Rules) -> Self {
-        Self {
-            restart: rules.restart.iter().cloned().collect(),
-            reload: rules.reload.iter().cloned().collect(),
-            recover: BTreeSet::new(),
-            on_change: rules.on_change.iter().cloned().collect(),
-        }
+        let mut units = Units::new();
+        rules.reload.iter().for_each(|unit| owe(&mut units, unit, Verb::Reload));
+        rules.restart.iter().for_each(|unit| owe(&mut units, unit, Verb::Restart));
+        Self { units, on_change: rules.on_change.iter().cloned().collect() }
     }
 }
 
@@ -134,6 +129,7 @@ impl Default for State {
             salt: String::new(),
             files: BTreeMap::new(),
             owed: Owed::default(),
+            roles: Vec::new(),
         }
     }
 }

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod condition;
 mod context;
 mod derived;
 mod escape;
@@ -25,15 +26,18 @@ mod unit;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+pub use condition::ConditionSource;
 pub use context::{MASK, Surroundings};
 pub use derived::DerivedSource;
 pub use front_matter::Escape;
 pub use render::{Absent, Output, Rendered, Rules, Shown};
+pub(crate) use rules::unit_objection;
 pub use trace::{Explained, Line, Part};
 
 use crate::parameters::Declared;
 use crate::problem::{At, Problem};
 use body::Origin;
+use condition::Condition;
 use derived::Derivations;
 use escape::Print;
 use front_matter::FrontMatter;
@@ -58,6 +62,7 @@ pub struct TemplateSet {
     engine: tera::Tera,
     derived: Derivations,
     templates: Vec<Template>,
+    conditions: Vec<Condition>,
 }
 
 /// One template that passed all checks.
@@ -81,6 +86,7 @@ impl TemplateSet {
     pub fn compile(
         sources: Vec<TemplateSource>,
         derived: Vec<DerivedSource>,
+        conditions: Vec<ConditionSource>,
         declared: &Declared,
         problems: &mut Vec<Problem>,
     ) -> Self {
@@ -88,17 +94,19 @@ impl TemplateSet {
         let scope = Scope { declared, derived: &derived.sensitive, each: None };
         let checked = sources.into_iter().filter_map(|source| Template::check(source, scope, problems));
         let mut templates: Vec<Template> = checked.collect();
+        let conditions = conditions.into_iter().filter_map(|one| Condition::check(one, scope, problems));
+        let conditions: Vec<Condition> = conditions.collect();
         let mut engine = unit::new_engine();
         derived::compile(&mut engine, &derived, declared, problems);
-        let units: Vec<&Unit> =
-            templates.iter().flat_map(|t| [Some(&t.body), t.when.as_ref()]).flatten().collect();
+        let of_templates = templates.iter().flat_map(|t| [Some(&t.body), t.when.as_ref()]).flatten();
+        let units: Vec<&Unit> = of_templates.chain(conditions.iter().map(|one| &one.unit)).collect();
         let right = unit::compile(&mut engine, &units, scope, problems);
         let mut right = right.into_iter();
         templates.retain(|template| {
             let body = right.next() == Some(true);
             body & (template.when.is_none() || right.next() == Some(true))
         });
-        let mut set = Self { engine, derived, templates };
+        let mut set = Self { engine, derived, templates, conditions };
         set.check_conditions(problems);
         set.check_paths(problems);
         set

@@ -10,16 +10,15 @@
 pub mod roles;
 pub mod settle;
 
-use std::fmt;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::bus::UnitStatus;
-use crate::template::Rules;
 
 pub use roles::{Role, State};
-pub use settle::{Ended, Outcome, Owed, settle};
+pub use settle::{Ended, Outcome, Wanted, settle};
 
 /// What a unit is to do about a file. The later one includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -43,64 +42,45 @@ impl Verb {
     }
 }
 
-/// What one unit is owed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UnitAction {
-    /// The unit's name, with its suffix.
-    pub unit: String,
-    /// What it is to do.
-    pub verb: Verb,
-}
+/// What units are owed, each once, with the most that anybody asks of it.
+pub type Units = BTreeMap<String, Verb>;
 
-impl fmt::Display for UnitAction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.verb.as_str(), self.unit)
+/// Adds what one unit is owed.
+pub fn owe(units: &mut Units, unit: &str, verb: Verb) {
+    match units.get_mut(unit) {
+        Some(known) => *known = verb.max(*known),
+        None => drop(units.insert(unit.to_owned(), verb)),
     }
-}
-
-/// Each unit once, with the most that anybody asks of it, in the order in which they are asked for first.
-pub fn once_each(actions: impl IntoIterator<Item = UnitAction>) -> Vec<UnitAction> {
-    let mut list: Vec<UnitAction> = Vec::new();
-    for action in actions {
-        match list.iter_mut().find(|known| known.unit == action.unit) {
-            Some(known) => known.verb = known.verb.max(action.verb),
-            None => list.push(action),
-        }
-    }
-    list
-}
-
-/// What the files that changed ask for.
-pub fn actions<'a>(changed: impl IntoIterator<Item = &'a Rules>) -> Vec<UnitAction> {
-    once_each(changed.into_iter().flat_map(|rules| {
-        let with = |verb| move |unit: &String| UnitAction { unit: unit.clone(), verb };
-        rules.restart.iter().map(with(Verb::Restart)).chain(rules.reload.iter().map(with(Verb::Reload)))
-    }))
 }
 
 /// What is still owed after these outcomes, for the next pass to pay: a unit that failed is owed a restart also where it is
 /// down now, for it ran before we asked.
-pub fn owed(outcomes: &[Outcome]) -> Vec<UnitAction> {
-    let again = |outcome: &Outcome| {
+pub fn owed(outcomes: &[Outcome]) -> Units {
+    collected(outcomes, |outcome| {
         let verb = if matches!(outcome.ended, Ended::NotAsked) { outcome.asked? } else { Verb::Recover };
-        (outcome.asked.is_some() && outcome.is_failure())
-            .then(|| UnitAction { unit: outcome.unit.clone(), verb })
-    };
-    once_each(outcomes.iter().filter_map(again))
+        outcome.is_failure().then_some(verb)
+    })
 }
 
 /// What units are owed when the old files are back: those that read the new ones read again, and those that failed on
 /// them are restarted. The others know the old files only.
-pub fn taken_back(outcomes: &[Outcome]) -> Vec<UnitAction> {
-    let again = |outcome: &Outcome| {
-        let verb = match &outcome.ended {
-            Ended::Done => outcome.asked?,
-            Ended::Spared(_) | Ended::AfterUs | Ended::NotAsked => return None,
-            _ => outcome.asked.and(Some(Verb::Recover))?,
-        };
-        Some(UnitAction { unit: outcome.unit.clone(), verb })
-    };
-    once_each(outcomes.iter().filter_map(again))
+pub fn taken_back(outcomes: &[Outcome]) -> Units {
+    collected(outcomes, |outcome| match &outcome.ended {
+        Ended::Done => outcome.asked,
+        Ended::Spared(_) | Ended::AfterUs | Ended::NotAsked => None,
+        _ => Some(Verb::Recover),
+    })
+}
+
+/// What units are owed that were asked because of their files.
+fn collected(outcomes: &[Outcome], verb: impl Fn(&Outcome) -> Option<Verb>) -> Units {
+    let mut units = Units::new();
+    for outcome in outcomes.iter().filter(|outcome| outcome.asked.is_some()) {
+        if let Some(verb) = verb(outcome) {
+            owe(&mut units, &outcome.unit, verb);
+        }
+    }
+    units
 }
 
 /// Where systemd looks for units and drop-ins (systemd.unit(5)), and what its own generators make units of: a change there

@@ -21,6 +21,7 @@ use crate::sys::accounts::Accounts;
 use crate::sys::place::{Current, Place, Places};
 use crate::sys::{self, Root, process};
 use crate::template::{Output, Rendered};
+use crate::units::{Role, roles};
 
 /// What tells a file from any other, by whatever path it is reached.
 type Identity = (u64, u64, OsString);
@@ -28,7 +29,7 @@ type Identity = (u64, u64, OsString);
 /// Reads what is where the files should go. Under a root that stands for another machine nobody's number is known, so
 /// owners are shown and not compared.
 pub(super) fn compare(root: &Root, config: &Config, past: Past<'_>, output: Output) -> Result<Plan> {
-    let Output { files: rendered, absent } = output;
+    let Output { files: rendered, absent, conditions } = output;
     let fail = |error: &(dyn std::error::Error + 'static)| {
         Fault::new(Part::Apply, "ApplyFailed", Exit::Failed, error)
     };
@@ -62,7 +63,13 @@ pub(super) fn compare(root: &Root, config: &Config, past: Past<'_>, output: Outp
         said.get(path).copied().or_else(then)
     };
     let gone = gone(past, &files, &taken, &keep, &mut places);
-    Ok(Plan::new(past, files, gone, leftovers.of(root, &config.state, past, &mut places)?))
+    let leftovers = leftovers.of(root, &config.state, past, &mut places)?;
+    let holds = |unit: &str| conditions.get(unit).copied().unwrap_or(true);
+    let roles = config.roles.iter().map(|role| Role { holds: holds(&role.unit), ..role.clone() });
+    Ok(Plan {
+        roles: roles::all(roles.collect(), &past.state.roles),
+        ..Plan::new(past, files, gone, leftovers)
+    })
 }
 
 /// What is left over beside these paths and in the directories that are remembered: for a guest without an environment.

@@ -1,16 +1,17 @@
 #![expect(clippy::disallowed_methods, reason = "a test makes the machine that the agent finds")]
 
-use super::{Error, Judge, Memory, Outcome, apply, interrupted, recover};
-use crate::checks::{Kind, Refusal};
+use super::{Audience, Error, Heard, Memory, Outcome, apply, interrupted, recover};
+use crate::bus::Bus;
+use crate::checks::{How, Kind, Refusal};
 use crate::plan::{Change, Gone, Ids, Past, Plan};
-use crate::state::State;
+use crate::state::{Owed, State};
 use crate::sys::Root;
 use crate::sys::place::Places;
 use crate::template::{Rendered, Rules, Shown};
+use crate::units::{Role, Units, Verb};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::time::Duration;
 use zeroize::Zeroizing;
 
 const STATE: &str = "/var/lib/ovf-agent";
@@ -64,32 +65,46 @@ fn judged(
     root: &Root,
     before: &State,
     (plan, after): (&Plan, &State),
-    judge: &mut Verdict,
+    verdict: &mut Verdict,
 ) -> Result<Outcome, Error> {
-    apply(root, plan, Memory { before, damaged: false, after }, Path::new(STATE), judge)
+    let memory = Memory { before, damaged: false, after };
+    at_once(root, apply(root, plan, memory, Path::new(STATE), verdict))
 }
 
-/// A judge that refuses what it is told to, and remembers what it was asked.
+fn at_once<T>(root: &Root, work: impl Future<Output = T>) -> T {
+    Bus::new(root).and_then(|bus| bus.wait(work)).expect("descriptors")
+}
+
+/// An audience that refuses what it is told to, and remembers what it was asked.
 #[derive(Default)]
 struct Verdict {
     refuse_checks: bool,
     refuse_verifies: bool,
+    /// What comes of each hearing, the first one last.
+    hearings: Vec<Heard>,
     asked: Vec<String>,
 }
 
-impl Judge for Verdict {
-    fn check(&mut self, change: &Change, staged: &Path) -> Result<(), Box<Refusal>> {
+impl Audience for Verdict {
+    async fn check(&mut self, change: &Change, staged: &Path) -> Result<(), Box<Refusal>> {
         let template = &change.rendered.template;
         self.asked.push(format!("check {}", change.rendered.path.display()));
         assert!(staged.is_absolute() && staged.file_name() != change.rendered.path.file_name());
-        let refusal = || Refusal::late(Kind::Check, template, &["/bin/check".to_owned()], Duration::ZERO);
+        let refusal = || Refusal::of(Kind::Check, template, &["/bin/check".to_owned()], How::Missing, None);
         if self.refuse_checks { Err(refusal()) } else { Ok(()) }
     }
 
-    fn verify(&mut self, template: &str, argv: &[String]) -> Result<(), Box<Refusal>> {
+    async fn verify(&mut self, template: &str, argv: &[String]) -> Result<(), Box<Refusal>> {
         self.asked.push(format!("verify {}", argv.join(" ")));
-        let refusal = || Refusal::late(Kind::Verify, template, argv, Duration::ZERO);
+        let refusal = || Refusal::of(Kind::Verify, template, argv, How::Missing, None);
         if self.refuse_verifies { Err(refusal()) } else { Ok(()) }
+    }
+
+    async fn hear(&mut self, plan: &Plan, roles: &[Role], owed: &Owed) -> Heard {
+        let roles: Vec<_> = roles.iter().map(|role| format!("{} {}", role.unit, role.word())).collect();
+        let paths = plan.paths().count();
+        self.asked.push(format!("hear of {paths} files, {roles:?}, {:?}", owed.units));
+        self.hearings.pop().unwrap_or_default()
     }
 }
 
@@ -153,7 +168,8 @@ fn begun(renames: usize) -> (tempfile::TempDir, Root) {
     let mut places = Places::new(&root);
     let (plan, after) = plan(&root, &before);
     let journal =
-        super::stage(&mut places, &plan, &after, Path::new(STATE), &mut Verdict::default()).expect("staged");
+        at_once(&root, super::stage(&mut places, &plan, &after, Path::new(STATE), &mut Verdict::default()))
+            .expect("staged");
     let entries = journal.entries.iter().chain([&journal.state]);
     entries.take(renames).try_for_each(|entry| entry.commit(&mut places)).expect("renamed");
     assert!(interrupted(&root, Path::new(STATE)));
@@ -221,7 +237,8 @@ fn a_mode_tells_one_version_from_another() {
     );
     let mut places = Places::new(&root);
     let journal =
-        super::stage(&mut places, &plan, &before, Path::new(STATE), &mut Verdict::default()).expect("staged");
+        at_once(&root, super::stage(&mut places, &plan, &before, Path::new(STATE), &mut Verdict::default()))
+            .expect("staged");
     journal.entries[0].commit(&mut places).expect("renamed");
     let mode = || fs::metadata(dir.path().join("etc/a")).expect("there").permissions().mode() & 0o777;
     assert_eq!(mode(), 0o600);
@@ -262,12 +279,15 @@ fn a_failure_among_the_renames_takes_back_those_before_it() {
     let mut places = Places::new(&root);
     let (plan, after) = plan(&root, &before);
     let journal =
-        super::stage(&mut places, &plan, &after, Path::new(STATE), &mut Verdict::default()).expect("staged");
+        at_once(&root, super::stage(&mut places, &plan, &after, Path::new(STATE), &mut Verdict::default()))
+            .expect("staged");
     // It was not there when it was staged, and is when it is to be renamed; entries are in the order of paths.
     fs::write(dir.path().join("etc/b"), "theirs").expect("write");
-    let what = super::commit(&journal, &mut places, &plan, &mut Verdict::default()).expect_err("in the way");
+    let mut verdict = Verdict::default();
+    let why =
+        at_once(&root, super::commit(&journal, &mut places, &plan, &mut verdict)).expect_err("in the way");
     assert_eq!(contents(dir.path()), wanted(["new", "theirs", "old"]), "the first is in place already");
-    let error = super::take_back(&journal, &mut places, Path::new(STATE), what);
+    let error = super::undone(super::undo(&journal, &mut places, Path::new(STATE)), why);
     assert!(matches!(&error, Error::Left { left, .. } if left.len() == 1), "{error:?}");
     assert_eq!(contents(dir.path()), wanted(["old", "theirs", "old"]));
     assert_clean(dir.path());
@@ -284,7 +304,7 @@ fn what_a_judge_refuses_is_not_there_afterwards() {
         (true, false, vec!["check /etc/a", "check /etc/b"]),
         (false, true, vec!["check /etc/a", "check /etc/b", "verify /bin/verify -t"]),
     ] {
-        let mut judge = Verdict { refuse_checks, refuse_verifies, asked: Vec::new() };
+        let mut judge = Verdict { refuse_checks, refuse_verifies, ..Verdict::default() };
         let error = judged(&root, &before, (&plan, &after), &mut judge).expect_err("refused");
         let Error::Refused(refusals) = &error else { panic!("{error:?}") };
         assert_eq!(refusals.len(), if refuse_checks { 2 } else { 1 }, "each file; one program once");
@@ -295,4 +315,102 @@ fn what_a_judge_refuses_is_not_there_afterwards() {
     let mut judge = Verdict::default();
     judged(&root, &before, (&plan, &after), &mut judge).expect("accepted");
     assert_eq!(contents(dir.path()), wanted(["new", "new", ""]));
+}
+
+fn restart(unit: &str, verb: Verb) -> Owed {
+    Owed { units: Units::from([(unit.to_owned(), verb)]), ..Owed::default() }
+}
+
+#[test]
+fn a_unit_that_refuses_has_the_files_taken_back_and_hears_of_the_old_ones() {
+    let again = || restart("a.service", Verb::Recover);
+    // (what is owed after the hearing of the old files, what went wrong in it, what stays owed)
+    for (left, wrong, owed) in [(Owed::default(), "", Owed::default()), (again(), "still broken", again())] {
+        let (dir, root, before) = machine();
+        let (plan, mut after) = plan(&root, &before);
+        after.owed = restart("a.service", Verb::Restart);
+        after.roles =
+            vec![Role { unit: "b.service".to_owned(), state: crate::units::State::Started, holds: true }];
+        let refusal = Heard { left: again(), back: again(), wrong: "broken".to_owned(), refused: true };
+        let answer = Heard { left, wrong: wrong.to_owned(), refused: true, ..Heard::default() };
+        let mut verdict = Verdict { hearings: vec![answer, refusal], ..Verdict::default() };
+        let error = judged(&root, &before, (&plan, &after), &mut verdict).expect_err("refused");
+        let more = if wrong.is_empty() { "" } else { "; and with the files of before: still broken" };
+        assert_eq!(error.to_string(), format!("nothing was changed: broken{more}"));
+        assert_eq!(
+            verdict.asked[2..],
+            [
+                "hear of 3 files, [\"b.service started\"], {\"a.service\": Restart}",
+                "hear of 3 files, [], {\"a.service\": Recover}",
+            ],
+            "the second time as it was before"
+        );
+        assert_eq!(contents(dir.path()), wanted(OLD));
+        let (state, _) = State::load(&root, Path::new(STATE));
+        let mut want = before;
+        want.owed = owed;
+        assert_eq!(state, want);
+        assert_clean(dir.path());
+    }
+}
+
+#[test]
+fn what_is_owed_outlives_a_pass_that_is_interrupted_while_units_hear_of_it() {
+    // It dies while they hear of the new files, and while they hear of the old ones.
+    for hearings in [1, 2] {
+        let (dir, root, before) = machine();
+        let (plan, mut after) = plan(&root, &before);
+        after.owed = restart("a.service", Verb::Restart);
+        let back = restart("a.service", Verb::Recover);
+        let refusal = Heard { back: back.clone(), refused: true, ..Heard::default() };
+        let mut dying = Dying { hearings, refusal };
+        let memory = Memory { before: &before, damaged: false, after: &after };
+        let bus = Bus::new(&root).expect("descriptors");
+        let mut pass = bus.start(apply(&root, &plan, memory, Path::new(STATE), &mut dying));
+        assert!(bus.step(&mut pass).expect("epoll").is_none(), "it waits for them");
+        drop(pass);
+        recover(&root, Path::new(STATE)).expect("recovered");
+        let (want, owed) = if hearings == 1 { (NEW, after.owed) } else { (OLD, back) };
+        assert_eq!(contents(dir.path()), wanted(want), "{hearings}");
+        assert_eq!(State::load(&root, Path::new(STATE)).0.owed, owed, "{hearings}");
+        assert_clean(dir.path());
+    }
+}
+
+#[test]
+fn a_pass_that_is_interrupted_while_it_is_taken_back_is_taken_back() {
+    let (dir, root) = begun(4);
+    // As it was before, with what is owed for the way back; the files are still to follow.
+    let mut before = State::default().with_generation(1);
+    before.owed = restart("a.service", Verb::Recover);
+    before.save(&mut Places::new(&root), Path::new(STATE)).expect("saved");
+    let recovered = recover(&root, Path::new(STATE)).expect("recovered").expect("interrupted");
+    assert_eq!((recovered.finished, recovered.left), (false, Vec::new()));
+    assert_eq!(contents(dir.path()), wanted(OLD));
+    assert_eq!(State::load(&root, Path::new(STATE)).0, before);
+    assert_clean(dir.path());
+}
+
+/// One that never ends with its last hearing.
+struct Dying {
+    hearings: usize,
+    refusal: Heard,
+}
+
+impl Audience for Dying {
+    async fn check(&mut self, _: &Change, _: &Path) -> Result<(), Box<Refusal>> {
+        Ok(())
+    }
+
+    async fn verify(&mut self, _: &str, _: &[String]) -> Result<(), Box<Refusal>> {
+        Ok(())
+    }
+
+    async fn hear(&mut self, _: &Plan, _: &[Role], _: &Owed) -> Heard {
+        self.hearings -= 1;
+        if self.hearings == 0 {
+            std::future::pending::<()>().await;
+        }
+        std::mem::take(&mut self.refusal)
+    }
 }

@@ -149,10 +149,9 @@ impl Runtime {
         lock(&self.0.state).timers.first_key_value().map(|((moment, _), _)| *moment)
     }
 
-    /// Waits for the descriptor, the next timer or `until`, whichever is first.
-    pub(super) fn wait(&self, until: Moment) -> io::Result<()> {
-        let until = self.next().map_or(until, |next| next.min(until));
-        poll::wait_for(self, until.saturating_sub(now()))
+    /// Waits for the descriptor or the next timer, whichever is first.
+    pub(super) fn wait(&self) -> io::Result<()> {
+        poll::wait_for(self, self.next().map(|next| next.saturating_sub(now())))
     }
 
     /// Ends every task, and takes no further one: a connection of zbus's that is dropped begins some, which would hold it for

@@ -1,7 +1,6 @@
 use super::{DIRECTORY, How, Kind, Order, Refusal, slug};
 use crate::bus::Bus;
 use crate::sys::Root;
-use crate::sys::clock::now;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -15,8 +14,7 @@ fn judge(dir: &Path, kind: Kind, argv: &[&str], limit: Duration) -> Result<(), B
     let argv: Vec<_> = argv.iter().map(ToString::to_string).collect();
     let file = dir.join("staged");
     let order = Order::new(&root, kind, "templates/App.conf.tera", &argv, Some(&file), limit)?;
-    let work = bus.start(order.run(&bus));
-    bus.wait(&work, now() + Duration::from_secs(60)).expect("an epoll set").expect("it ends")
+    bus.wait(order.run(&bus)).expect("an epoll set")
 }
 
 const LONG: Duration = Duration::from_secs(30);

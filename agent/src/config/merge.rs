@@ -1,7 +1,8 @@
 //! `agent.toml` and its drop-ins as one document.
 //!
-//! Decides what a later file does to an earlier one: tables are merged, down to the keys of a single parameter, and
-//! everything else is replaced, lists and a parameter's `default` included. Every value keeps the position in its own
+//! Decides what a later file does to an earlier one: tables are merged, down to the keys of a single parameter; the tables
+//! of a list such as `[[units]]` come behind the earlier ones; and everything else is replaced, other lists and a
+//! parameter's `default` included. Every value keeps the position in its own
 //! file: the files stand one behind the other in one space of byte numbers, in which TOML's spans are moved to where
 //! their file is. Which files there are, and in which order, is decided in [`super::files`].
 
@@ -83,6 +84,11 @@ fn merge<'i>(into: &mut DeTable<'i>, from: DeTable<'i>, start: usize, depth: usi
             (Some(DeValue::Table(old)), DeValue::Table(new)) if depth < DEPTH => {
                 merge(old, new, start, depth + 1)
             }
+            (Some(DeValue::Array(old)), DeValue::Array(new)) if depth == 0 => {
+                for item in new {
+                    old.push(Spanned::new(moved(&item.span(), start), placed(item.into_inner(), start)));
+                }
+            }
             (_, value) => {
                 // The old key would keep its place too.
                 into.remove(name.as_ref());
@@ -143,6 +149,7 @@ mod tests {
             (&["a = 1", "[a]\nb = 2"], "[a]\nb = 2"),
             (&["[a]\nb = 2", "a = 1"], "a = 1"),
             (&["", "a = [{ b = 1 }]", ""], "a = [{ b = 1 }]"),
+            (&["[[u]]\na = 1\n[[u]]\na = 2", "[[u]]\na = 1"], "[[u]]\na = 1\n[[u]]\na = 2\n[[u]]\na = 1"),
         ] {
             let got: toml::Table = sources(texts).read().expect("TOML");
             assert_eq!(got, want.parse().expect(want), "{texts:?}");

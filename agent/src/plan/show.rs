@@ -1,6 +1,6 @@
 //! A plan as people read it: the dry run, in a stable order, with a unified diff for each file.
 //!
-//! Decides what of a file's content is shown: lines that hold a sensitive value, or may have held one, are masked, and of
+//! Who hears of it comes last. Decides what of a file's content is shown: lines that hold a sensitive value, or may have held one, are masked, and of
 //! a file that goes nothing is shown.
 
 #![forbid(unsafe_code)]
@@ -11,6 +11,7 @@ use similar::{ChangeTag, TextDiff};
 
 use super::{Action, Change, Plan, Removal};
 use crate::template::{Rendered, Shown};
+use crate::units::needs_reload;
 
 /// Lines around a change in a diff.
 const CONTEXT: usize = 3;
@@ -37,8 +38,33 @@ impl fmt::Display for Plan {
         for path in &self.leftovers {
             writeln!(f, "{}: left over from an interrupted pass, would be removed", path.display())?;
         }
+        for (subject, what) in self.others() {
+            writeln!(f, "{subject}: {what}")?;
+        }
         let (total, changed) = (self.len(), self.changed().count() + self.removed().count());
         writeln!(f, "{changed} of {total} {} would change", if total == 1 { "file" } else { "files" })
+    }
+}
+
+impl Plan {
+    /// Who hears of the plan, and what each would do: systemd itself, units, and programs where there is no systemd.
+    pub fn others(&self) -> Vec<(String, String)> {
+        let mut others = Vec::new();
+        if needs_reload(self.paths()) {
+            others.push(("systemd".to_owned(), "would read its unit files again".to_owned()));
+        }
+        others.extend(self.roles.iter().map(|role| (role.unit.clone(), format!("would be {}", role.word()))));
+        let fresh = self.owed();
+        let mut all = fresh.clone();
+        all.add(&self.debts);
+        for (unit, verb) in all.units {
+            let since = if fresh.units.contains_key(&unit) { "" } else { ", as an earlier pass left undone" };
+            others.push((unit, format!("would {} if it runs{since}", verb.as_str())));
+        }
+        for argv in all.on_change {
+            others.push((argv.join(" "), "would be run where there is no systemd".to_owned()));
+        }
+        others
     }
 }
 

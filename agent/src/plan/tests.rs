@@ -2,6 +2,7 @@ use super::{Action, Gone, Ids, Past, Plan};
 use crate::state::State;
 use crate::sys::place::Current;
 use crate::template::{Rendered, Rules, Shown};
+use crate::units::Verb;
 use zeroize::Zeroizing;
 
 fn rendered(path: &str, content: &str, shown: Shown) -> Rendered {
@@ -139,8 +140,8 @@ fn a_file_of_no_template_is_removed_if_it_is_ours_and_as_we_left_it() {
             .get_mut(std::path::Path::new("/a"))
             .expect("there")
             .owes
-            .restart
-            .insert("a.service".to_owned());
+            .units
+            .insert("a.service".to_owned(), Verb::Restart);
         let shown = format!("{keep:?} {ours} {now:?}");
         let gone = vec![Gone { path: "/a".into(), keep, current: now }];
         let plan = Plan::new(Past { state: &state, first_boot: false }, vec![], gone, vec![]);
@@ -153,7 +154,7 @@ fn a_file_of_no_template_is_removed_if_it_is_ours_and_as_we_left_it() {
         let mut next = state.continued();
         plan.remember(&mut next);
         assert_eq!(next.files.is_empty(), removed, "{shown}");
-        assert_eq!(next.owed.restart.len(), usize::from(removed), "its unit hears of it: {shown}");
+        assert_eq!(next.owed.units.len(), usize::from(removed), "its unit hears of it: {shown}");
     }
 }
 

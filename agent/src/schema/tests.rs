@@ -45,6 +45,7 @@ fn the_schema_has_the_keys_that_the_reader_has() {
         ("transport.iso", &sections["transport"]["properties"]["iso"]["properties"]),
         ("ready", &sections["ready"]["properties"]),
         ("state", &sections["state"]["properties"]),
+        ("[units]", &sections["units"]["items"]["properties"]),
     ] {
         let head = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
         let error = crate::config::syntax(&format!("{head}nobody-has-this = 1")).expect_err("an unknown key");

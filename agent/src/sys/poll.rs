@@ -97,9 +97,10 @@ impl AsFd for Poll {
 ///
 /// # Errors
 /// Never in practice.
-pub fn wait_for(fd: impl AsFd, timeout: Duration) -> io::Result<()> {
+pub fn wait_for(fd: impl AsFd, timeout: Option<Duration>) -> io::Result<()> {
     // Rounded up, as above.
-    let timeout = PollTimeout::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX);
+    let millis = |time: Duration| PollTimeout::try_from(time.as_micros().div_ceil(1000));
+    let timeout = timeout.map_or(PollTimeout::NONE, |time| millis(time).unwrap_or(PollTimeout::MAX));
     match poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], timeout) {
         Ok(_) | Err(Errno::EINTR) => Ok(()),
         Err(errno) => Err(errno.into()),

@@ -79,6 +79,8 @@ pub struct Output {
     pub files: Vec<Rendered>,
     /// The files that should not be.
     pub absent: Vec<Absent>,
+    /// The conditions that are no template's, by name, and whether they are true.
+    pub conditions: BTreeMap<String, bool>,
 }
 
 /// What may be shown of a file's content.
@@ -129,6 +131,12 @@ impl TemplateSet {
             template.render(&self.engine, &view, scope, &mut output, &mut problems);
         }
         one_each(&mut output, &mut problems);
+        for condition in &self.conditions {
+            match condition.evaluate(&self.engine, &view.plain) {
+                Ok(pair) => output.conditions.extend([pair]),
+                Err(problem) => problems.push(problem),
+            }
+        }
         Problems::unless_none(problems, output)
     }
 

@@ -74,28 +74,31 @@ pub(super) fn units(
 ) -> Vec<String> {
     for name in names {
         let text = name.get_ref();
-        let known = |(_, suffix): &(&str, &str)| SUFFIXES.contains(suffix);
-        let wrong = match text.rsplit_once('.').filter(known) {
-            None => Some(format!("`{text}` is no unit; it needs its ending, as in `{text}.service`")),
-            // systemd, VALID_CHARS of unit names.
-            Some((stem, _))
-                if stem.is_empty()
-                    || text.len() > LONGEST
-                    || !stem.bytes().all(|b| b.is_ascii_alphanumeric() || b":-_.\\@".contains(&b)) =>
-            {
-                Some(format!("`{text}` is no name of a unit"))
-            }
-            Some((stem, _)) if stem.ends_with('@') => {
-                Some(format!("`{text}` is no unit but a template of units; name an instance"))
-            }
-            Some(_) if others.iter().any(|other| other.get_ref() == text) => {
-                Some(format!("`{text}` is restarted already; it can be only one of these"))
-            }
-            Some(_) => None,
-        };
-        if let Some(wrong) = wrong {
+        let twice = others.iter().any(|other| other.get_ref() == text);
+        let twice = twice.then(|| format!("`{text}` is restarted already; it can be only one of these"));
+        if let Some(wrong) = unit_objection(text).or(twice) {
             complain(name.span().start, wrong);
         }
     }
     names.iter().map(|name| name.get_ref().clone()).collect()
+}
+
+/// What is wrong with the name of a unit.
+pub(crate) fn unit_objection(text: &str) -> Option<String> {
+    let known = |(_, suffix): &(&str, &str)| SUFFIXES.contains(suffix);
+    match text.rsplit_once('.').filter(known) {
+        None => Some(format!("`{text}` is no unit; it needs its ending, as in `{text}.service`")),
+        // systemd, VALID_CHARS of unit names.
+        Some((stem, _))
+            if stem.is_empty()
+                || text.len() > LONGEST
+                || !stem.bytes().all(|b| b.is_ascii_alphanumeric() || b":-_.\\@".contains(&b)) =>
+        {
+            Some(format!("`{text}` is no name of a unit"))
+        }
+        Some((stem, _)) if stem.ends_with('@') => {
+            Some(format!("`{text}` is no unit but a template of units; name an instance"))
+        }
+        Some(_) => None,
+    }
 }

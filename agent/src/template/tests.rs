@@ -16,7 +16,7 @@ fn declared() -> Declared {
 fn problems(body: &str) -> Vec<String> {
     let source = TemplateSource { file: "t".to_owned(), text: format!("+++\npath = \"/a\"\n+++\n{body}") };
     let mut problems = Vec::new();
-    let set = TemplateSet::compile(vec![source], Vec::new(), &declared(), &mut problems);
+    let set = TemplateSet::compile(vec![source], Vec::new(), Vec::new(), &declared(), &mut problems);
     assert_eq!(
         set.is_empty(),
         !problems.is_empty(),
@@ -125,6 +125,6 @@ fn the_documented_templates_are_right() {
         .collect();
     assert!(templates.len() > 3);
     let mut problems = Vec::new();
-    TemplateSet::compile(templates, derived.collect(), &declared, &mut problems);
+    TemplateSet::compile(templates, derived.collect(), Vec::new(), &declared, &mut problems);
     assert_eq!(problems, []);
 }

@@ -6,12 +6,13 @@
 
 #![forbid(unsafe_code)]
 
-use std::fmt;
+use serde::{Deserialize, Serialize};
 
 use crate::bus::UnitStatus;
 
 /// What `[[units]] state` says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum State {
     /// It runs.
     Started,
@@ -33,7 +34,7 @@ impl State {
 }
 
 /// One of `[[units]]`, with its `when` decided.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Role {
     /// The unit's name, with its suffix.
     pub unit: String,
@@ -43,17 +44,30 @@ pub struct Role {
     pub holds: bool,
 }
 
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = match (self.state, self.holds) {
+impl Role {
+    /// What the unit is to be.
+    pub fn word(&self) -> &'static str {
+        match (self.state, self.holds) {
             (State::Started, true) => "started",
             (State::Started, false) | (State::Stopped, true) => "stopped",
             (State::Stopped, false) => "left as it is",
             (State::Masked, true) => "masked",
-            (State::Masked, false) => "not masked",
-        };
-        write!(f, "{}: {word}", self.unit)
+            (State::Masked, false) => "unmasked",
+        }
     }
+}
+
+/// The roles that are wanted, and of the earlier ones those that are to be undone: a mask would outlive its table.
+pub fn all(mut wanted: Vec<Role>, earlier: &[Role]) -> Vec<Role> {
+    let is_mask = |role: &&Role| role.state == State::Masked && role.holds;
+    let gone: Vec<Role> = earlier
+        .iter()
+        .filter(is_mask)
+        .filter(|role| wanted.iter().all(|other| other.unit != role.unit || other.state == State::Stopped))
+        .map(|role| Role { holds: false, ..role.clone() })
+        .collect();
+    wanted.extend(gone);
+    wanted
 }
 
 /// A step on the way to a role.

@@ -7,11 +7,12 @@
 
 #![forbid(unsafe_code)]
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::time::Duration;
 
 use super::roles::{Role, Step, steps};
-use super::{Spared, UnitAction, Verb, due};
+use super::{Spared, Units, Verb, due};
 use crate::bus::{Error, Job, Systemd, UnitStatus};
 use crate::sys::clock::{Moment, now};
 
@@ -117,22 +118,29 @@ impl fmt::Display for Outcome {
 
 /// All that systemd is to do for a pass.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Owed {
+pub struct Wanted {
     /// Whether it reads its unit files again before all else.
     pub reload: bool,
     /// What units are to be.
     pub roles: Vec<Role>,
     /// What units are to do about their files.
-    pub actions: Vec<UnitAction>,
+    pub units: Units,
+}
+
+impl Wanted {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        !self.reload && self.roles.is_empty() && self.units.is_empty()
+    }
 }
 
 /// Does it all, waiting at most `limit` for the jobs. What fails for one unit does not keep it from the others; when systemd
 /// is not to be reached any more, the rest is [`Ended::NotAsked`]. So each action has an outcome.
-pub async fn settle(systemd: Systemd, owed: Owed, limit: Duration) -> Vec<Outcome> {
-    let Owed { reload, roles, actions } = owed;
-    if !reload && roles.is_empty() && actions.is_empty() {
+pub async fn settle(systemd: Systemd, wanted: Wanted, limit: Duration) -> Vec<Outcome> {
+    if wanted.is_empty() {
         return Vec::new();
     }
+    let Wanted { reload, roles, units } = wanted;
     let mut settling =
         Settling { systemd, own_job: None, jobs: Vec::new(), outcomes: Vec::new(), is_over: false };
     if reload {
@@ -145,12 +153,14 @@ pub async fn settle(systemd: Systemd, owed: Owed, limit: Duration) -> Vec<Outcom
     }
     // Before the roles change anything.
     let mut known = Vec::new();
-    for UnitAction { unit, verb } in actions {
+    for (unit, verb) in units {
         if let Some(status) = settling.status(&unit, verb.as_str(), Some(verb)).await {
             known.push((unit, verb, status));
         }
     }
     let switched = settling.switch(roles).await;
+    // Of one that is called by two of its names, what is most.
+    known.sort_by_key(|(_, verb, _)| Reverse(*verb));
     let mut seen = Vec::new();
     for (unit, verb, status) in known {
         settling.act(&unit, verb, status, &switched, &mut seen).await;

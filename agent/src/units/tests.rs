@@ -1,8 +1,7 @@
 use super::roles::{Role, State, Step, steps};
 use super::settle::{Ended, Outcome};
-use super::{Spared, UnitAction, Verb, actions, due, needs_reload, once_each, owed, taken_back};
+use super::{Spared, Units, Verb, due, needs_reload, owe, owed, taken_back};
 use crate::bus::UnitStatus;
-use crate::template::Rules;
 use std::path::Path;
 use std::time::Duration;
 
@@ -48,22 +47,12 @@ fn what_a_unit_is_owed_depends_on_what_it_does_now() {
 
 #[test]
 fn a_unit_is_asked_once_and_for_the_most() {
-    let rules = |restart: &[&str], reload: &[&str]| Rules {
-        restart: restart.iter().map(ToString::to_string).collect(),
-        reload: reload.iter().map(ToString::to_string).collect(),
-        ..Rules::default()
-    };
-    let files = [
-        rules(&[], &["b.service", "a.service"]),
-        rules(&["a.service"], &["c.service"]),
-        rules(&["a.service"], &[]),
-    ];
-    let shown: Vec<_> = actions(&files).iter().map(ToString::to_string).collect();
-    assert_eq!(shown, ["reload b.service", "restart a.service", "reload c.service"]);
-
-    let again = [Verb::Restart, Verb::Recover, Verb::Reload]
-        .map(|verb| UnitAction { unit: "a.service".into(), verb });
-    assert_eq!(once_each(again), [UnitAction { unit: "a.service".into(), verb: Verb::Recover }]);
+    for order in [[Verb::Restart, Verb::Recover, Verb::Reload], [Verb::Reload, Verb::Restart, Verb::Recover]]
+    {
+        let mut units = Units::new();
+        order.into_iter().for_each(|verb| owe(&mut units, "a.service", verb));
+        assert_eq!(units, Units::from([("a.service".to_owned(), Verb::Recover)]), "{order:?}");
+    }
 }
 
 #[test]
@@ -121,7 +110,7 @@ fn a_role_is_reached_in_as_few_steps_as_it_takes() {
     ];
     for &(state, holds, load, active, job, want) in table {
         let role = Role { unit: "a.service".to_owned(), state, holds };
-        assert_eq!(steps(&role, &status(load, active, job)), want, "{role} {load} {active} {job}");
+        assert_eq!(steps(&role, &status(load, active, job)), want, "{role:?} {load} {active} {job}");
     }
 }
 
@@ -153,7 +142,7 @@ fn an_outcome_says_what_was_wanted_and_where_the_reason_is() {
         (Restart, late, "late", "after 90 s; journalctl -u a.service", Some(Recover), Some(Recover)),
         (Reload, Ended::NotAsked, "not-asked", "systemd could not be reached", Some(Reload), None),
     ];
-    let action = |verb| UnitAction { unit: "a.service".to_owned(), verb };
+    let action = |verb| ("a.service".to_owned(), verb);
     for (asked, ended, result, part, next, back) in table {
         let unit = "a.service".to_owned();
         let outcome = Outcome { unit, verb: asked.as_str(), asked: Some(asked), ended };
@@ -162,7 +151,7 @@ fn an_outcome_says_what_was_wanted_and_where_the_reason_is() {
         assert_eq!(outcome.result(), result, "{sentence}");
         assert_eq!(outcome.is_failure(), next.is_some(), "{sentence}");
         let outcomes = [outcome];
-        assert_eq!(owed(&outcomes), next.map(action).into_iter().collect::<Vec<_>>(), "{sentence}");
-        assert_eq!(taken_back(&outcomes), back.map(action).into_iter().collect::<Vec<_>>(), "{sentence}");
+        assert_eq!(owed(&outcomes), next.map(action).into_iter().collect::<Units>(), "{sentence}");
+        assert_eq!(taken_back(&outcomes), back.map(action).into_iter().collect::<Units>(), "{sentence}");
     }
 }

@@ -177,13 +177,6 @@ pub struct Task<T> {
     detached: bool,
 }
 
-impl<T> Task<T> {
-    /// What it came to, once it has ended.
-    pub(in crate::bus) fn take(&self) -> Option<T> {
-        lock(&self.result).0.take()
-    }
-}
-
 impl<T: Send + 'static> TaskHandle<T> for Task<T> {
     fn detach(mut self) {
         self.detached = true;
