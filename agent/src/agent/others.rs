@@ -82,19 +82,21 @@ impl<'a> Others<'a> {
             info!(stage = "units", unit = outcome.unit, result = outcome.result(), "{outcome}");
         }
         let fresh = plan.owed();
-        let refuses = |outcome: &&Outcome| {
-            let of_files = outcome.asked.is_none() || fresh.units.contains_key(&outcome.unit);
-            of_files && !matches!(outcome.ended, Ended::Late(_))
-        };
         let failures: Vec<_> = outcomes.iter().filter(|outcome| outcome.is_failure()).collect();
         let owed = |units| Owed { units, ..Owed::default() };
         Heard {
             left: owed(units::owed(&outcomes)),
             back: owed(units::taken_back(&outcomes)),
             wrong: failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
-            refused: failures.iter().any(refuses),
+            refused: failures.iter().any(|outcome| is_refusal(outcome, &fresh)),
         }
     }
+}
+
+/// Whether the new files cannot stay for what became of a unit, where `fresh` is owed for them alone.
+fn is_refusal(outcome: &Outcome, fresh: &Owed) -> bool {
+    let of_files = outcome.asked.is_none() || fresh.units.contains_key(&outcome.unit);
+    outcome.is_failure() && of_files && !matches!(outcome.ended, Ended::Late(_))
 }
 
 impl Audience for Others<'_> {
@@ -130,5 +132,34 @@ impl Fault {
     /// Units, or programs in their place, did not take their files.
     pub(super) fn units(message: String) -> Box<Self> {
         Self::said(Part::Units, "UnitFailed", Exit::Failed, message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ended, Outcome, Owed, UNITS, is_refusal};
+    use crate::units::{Spared, Units, Verb};
+
+    #[test]
+    fn files_are_taken_back_for_a_refusal_and_not_for_a_debt_or_a_delay() {
+        let fresh =
+            Owed { units: Units::from([("new.service".to_owned(), Verb::Restart)]), ..Owed::default() };
+        let failed = || Ended::Job("failed".to_owned());
+        for (unit, asked, ended, want) in [
+            ("new.service", Some(Verb::Restart), failed(), true),
+            ("new.service", Some(Verb::Restart), Ended::Failed, true),
+            ("new.service", Some(Verb::Restart), Ended::NotAsked, true),
+            ("new.service", Some(Verb::Restart), Ended::Late(UNITS), false),
+            ("new.service", Some(Verb::Restart), Ended::AfterUs, false),
+            ("new.service", Some(Verb::Restart), Ended::Spared(Spared::NotFound), false),
+            ("new.service", Some(Verb::Restart), Ended::Done, false),
+            ("debt.service", Some(Verb::Recover), failed(), false),
+            ("role.service", None, failed(), true),
+            ("role.service", None, Ended::Unmaskable, true),
+            ("", None, Ended::Done, false),
+        ] {
+            let outcome = Outcome { unit: unit.to_owned(), verb: "restart", asked, ended };
+            assert_eq!(is_refusal(&outcome, &fresh), want, "{outcome}");
+        }
     }
 }

@@ -14,7 +14,7 @@ pub(crate) const TRIALS: &[(&str, Test)] = &[
     ("units: roles start, stop and mask, and take it back", roles),
     ("units: a check is a unit of its own: accepted, refused, killed, late, missing", checks),
     ("units: what a check prints is for root alone, and nothing of its value is anywhere else", secret),
-    ("units: without systemd's socket a check is a child, with the same outcome and no zombie", child),
+    ("units: without systemd a check is a child, with the same outcome and no zombie", child),
 ];
 
 /// A service that says in a file what it had read when it was started and reloaded. A trial starts it more often than
@@ -249,7 +249,7 @@ fn secret(bench: &Bench<'_>) -> Result<()> {
     let blab = "sh -c 'cat $1; cat $1 >&2; exit 1' sh {}";
     for (kind, bus) in [("check", true), ("verify", true), ("check", false)] {
         if !bus {
-            vm.run("mv /run/systemd/private /run/systemd/elsewhere")?;
+            vm.run("mv /run/systemd/system /run/systemd/elsewhere")?;
         }
         let (is_well, said) =
             units(&mut vm, &format!("{kind} app.conf '/etc/.#ovf-agent.1.app.conf' {blab}"))?;
@@ -261,7 +261,7 @@ fn secret(bench: &Bench<'_>) -> Result<()> {
             "600 root\npassword = hunter2\npassword = hunter2\n"
         );
     }
-    vm.run("mv /run/systemd/elsewhere /run/systemd/private")?;
+    vm.run("mv /run/systemd/elsewhere /run/systemd/system")?;
     let journal = vm.run("journalctl --sync; journalctl --boot --output export")?;
     assert!(!journal.contains("hunter2"), "the journal has it");
     assert!(journal.contains("check of app.conf"), "what was done is there");
@@ -270,9 +270,9 @@ fn secret(bench: &Bench<'_>) -> Result<()> {
 
 fn child(bench: &Bench<'_>) -> Result<()> {
     let mut vm = guest(bench)?;
-    vm.run("mv /run/systemd/private /run/systemd/elsewhere")?;
+    vm.run("mv /run/systemd/system /run/systemd/elsewhere")?;
     judge(&mut vm)?;
-    vm.run("mv /run/systemd/elsewhere /run/systemd/private")?;
+    vm.run("mv /run/systemd/elsewhere /run/systemd/system")?;
     assert_eq!(vm.run("grep -l '^State:.Z' /proc/[0-9]*/status | wc -l")?, "0\n");
     Ok(())
 }
