@@ -178,7 +178,11 @@ fn render_prints_what_templates_come_to_and_needs_no_machine() {
 fn explain_tells_where_each_line_comes_from() {
     let machine = Machine::new(
         "port = { key = \"db.port\", type = \"int\", default = 5432 }\n\n\
-         [derived]\nlogin = \"db:{{ password }}\"\n",
+         [derived]\nlogin = \"{{ user }}:{{ password }}\"\nuser = \"{{ port }}-{{ token }}\"\n",
+    );
+    machine.write(
+        "root/etc/ovf-agent/agent.d/token.toml",
+        "[parameters]\ntoken = { key = \"db.token\", type = \"string\", generate = \"hex:8\" }\n",
     );
     machine.write(
         "root/etc/ovf-agent/templates/b.tera",
@@ -202,7 +206,8 @@ fn explain_tells_where_each_line_comes_from() {
       templates/b.tera:9:12
    4  login = ********
       templates/b.tera:10:1
-      templates/b.tera:10:12  login: derived from password: environment, property db.password
+      templates/b.tera:10:12  login: derived from password: environment, property db.password, user \
+                  (derived from port: default, property db.port, token: generated, property db.token)
 ";
     assert_eq!(text(&said.stdout), want);
     let said = machine.run(&["explain", "/etc/b", "--json"]);

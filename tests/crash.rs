@@ -394,6 +394,45 @@ fn run_mends_an_interrupted_pass_before_it_looks_for_an_environment() {
     });
 }
 
+#[test]
+fn a_configuration_that_was_broken_meanwhile_keeps_no_pass_from_being_mended() {
+    let bench = Bench::new();
+    let base = bench.machine("base");
+    let config = |generation: usize, more: &str| {
+        let text = format!("{SETTINGS}[state]\ndirectory = \"/var/d/state\"\n{more}");
+        fs::write(bench.path(&format!("config{generation}/agent.toml")), text).expect("write");
+    };
+    config(0, "");
+    config(1, "");
+    came_through(bench.agent("apply", &base, 0, true, None)).expect("not killed");
+    let files = |root: &Path| {
+        let mut files = tree(root);
+        files.retain(|path, _| !path.starts_with("var/d/state"));
+        files
+    };
+    assert_eq!(files(&base), want(0));
+    let mixtures = AtomicUsize::new(0);
+    for_each_step(|step| {
+        let root = bench.path(&format!("machine-{step}"));
+        copy(&base, &root);
+        let killed = bench.apply(&root, Some(step)).is_none();
+        let is_whole = |files: &Tree| *files == want(0) || *files == want(1);
+        if killed && root.join("var/d/state/journal.json").exists() {
+            mixtures.fetch_add(usize::from(!is_whole(&files(&root))), Ordering::Relaxed);
+            let broken = bench.path(&format!("broken-{step}"));
+            copy(&bench.path("config1"), &broken);
+            let text = fs::read_to_string(broken.join("agent.toml")).expect("there") + "nonsense = 1\n";
+            fs::write(broken.join("agent.toml"), text).expect("write");
+            let mut apply = Command::new(AGENT);
+            let output = apply.args(["apply", "--root"]).arg(&root).arg("--config").arg(broken).output();
+            assert_eq!(output.expect("the agent runs").status.code(), Some(78), "step {step}");
+            assert!(is_whole(&files(&root)), "step {step}: {:?}", files(&root).keys());
+        }
+        killed
+    });
+    assert!(mixtures.into_inner() > 10);
+}
+
 /// The check of `packaging/static/verify` is worth something: this binary has what it looks for.
 #[test]
 fn only_a_binary_for_tests_can_be_made_to_fail() {

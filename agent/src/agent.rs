@@ -151,12 +151,12 @@ impl Machine {
     }
 
     /// Puts the files of a pass right that was interrupted: before anything looks at them, and whether or not there is an
-    /// environment this time. Returns how many stay as somebody left them meanwhile.
+    /// environment this time. `state` is the state directory. Returns how many stay as somebody left them meanwhile.
     ///
     /// # Errors
     /// That cannot be done.
-    pub fn recover(&self, config: &Config) -> Result<usize> {
-        let recovered = apply::recover(&self.root, &config.state).map_err(|error| apply_fault(&error))?;
+    pub fn recover(&self, state: &Path) -> Result<usize> {
+        let recovered = apply::recover(&self.root, state).map_err(|error| apply_fault(&error))?;
         Ok(recovered.map_or(0, |recovered| recovered.left.len()))
     }
 
@@ -167,7 +167,7 @@ impl Machine {
         document: impl FnOnce(&mut Self) -> Result<Option<Document>>,
         report: &mut Report,
     ) -> Result<()> {
-        let left = self.recover(config)?;
+        let left = self.recover(&config.state)?;
         report.warnings = left;
         let memory = self.remember(config);
         report.generation = memory.state.generation;

@@ -24,7 +24,7 @@ use tracing::warn;
 use view::View;
 
 use crate::agent::{self, Exit, Fault, Machine, Prepared, Received, Result};
-use crate::config::{Config, Layers};
+use crate::config::{self, Config, Layers};
 use crate::detect::Facts;
 use crate::interfaces::Interfaces;
 use crate::log;
@@ -211,12 +211,27 @@ impl Common {
         Root::open(&self.root).map_err(|error| Fault::outside(&error))
     }
 
-    fn load(&self, root: &Root) -> std::result::Result<Config, Problems> {
-        let layers = match &self.config {
+    fn layers(&self, root: &Root) -> std::result::Result<Layers, Problems> {
+        match &self.config {
             Some(path) => Layers::only(path),
             None => Layers::of(root),
-        };
-        Config::load(&layers?)
+        }
+    }
+
+    fn load(&self, root: &Root) -> std::result::Result<Config, Problems> {
+        Config::load(&self.layers(root)?)
+    }
+
+    /// The configuration for a pass. The files of one that was interrupted are put right whatever that is like, and before
+    /// anything waits: services that start meanwhile should not read files of two passes.
+    fn load_for_pass(&self, machine: &Machine) -> std::result::Result<Config, Problems> {
+        let layers = self.layers(&machine.root)?;
+        let config = Config::load(&layers);
+        let state = config.as_ref().map_or_else(|_| config::state_directory(&layers), |it| it.state.clone());
+        if let Err(fault) = machine.recover(&state) {
+            warn!(stage = "apply", "{}", fault.failure.message);
+        }
+        config
     }
 
     fn config(&self, root: &Root) -> Result<Config> {
@@ -225,7 +240,7 @@ impl Common {
 
     fn run(self) -> Result<Exit> {
         let machine = Machine::new(self.root()?);
-        let config = self.load(&machine.root);
+        let config = self.load_for_pass(&machine);
         agent::run::run(machine, config, agent::run::Options { source: self.source, report: self.report })
     }
 
@@ -258,7 +273,7 @@ impl Common {
     }
 
     fn pass(&self, machine: &mut Machine, report: &mut Report) -> Result<()> {
-        let config = self.config(&machine.root)?;
+        let config = self.load_for_pass(machine).map_err(|problems| Fault::configuration(&problems))?;
         machine.pass(&config, |machine| machine.document(&config, self.source.as_ref()), report)?;
         // Gates are for `run` to try; here they are only named.
         report.unmet = Gates::new(&config.ready, sys::clock::now()).unmet(sys::clock::now());

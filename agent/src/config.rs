@@ -33,6 +33,9 @@ use crate::transport;
 use crate::transport::wait::Patience;
 use crate::units::Role;
 
+/// Where the agent keeps its state if nothing else is said.
+const STATE: &str = "/var/lib/ovf-agent";
+
 /// The whole configuration, read and valid in itself.
 #[derive(Debug)]
 pub struct Config {
@@ -148,11 +151,7 @@ impl Config {
             tcp: raw.ready.tcp.into_iter().filter_map(|address| at.address(address)).collect(),
             timeout: at.duration(raw.ready.timeout, Duration::from_secs(300)),
         };
-        let state = raw
-            .state
-            .directory
-            .and_then(|path| at.absolute(path))
-            .unwrap_or_else(|| PathBuf::from("/var/lib/ovf-agent"));
+        let state = raw.state.directory.and_then(|path| at.absolute(path)).unwrap_or_else(|| STATE.into());
 
         let (roles, conditions) = roles::roles(raw.units, &mut at);
         let derived = raw.derived.into_iter().map(|(name, value)| {
@@ -171,6 +170,13 @@ impl Config {
         let config = Self { parameters: declared, absent, transport, ready, state, templates, roles };
         Problems::unless_none(problems, config)
     }
+}
+
+/// Where the agent keeps its state, as far as a configuration that is broken tells: what an interrupted pass has left is there,
+/// and is put right whatever else is wrong.
+pub fn state_directory(layers: &Layers) -> PathBuf {
+    let text = layers.settings().ok().and_then(|files| Sources::new(files).text("state", "directory"));
+    text.map(PathBuf::from).filter(|path| is_plain_path(path)).unwrap_or_else(|| STATE.into())
 }
 
 /// What the reader says of a text, for the schema's test to compare with.

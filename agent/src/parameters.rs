@@ -142,6 +142,12 @@ impl Declared {
         self.by_name.values().any(|parameter| parameter.generate.is_some())
     }
 
+    /// Whether a parameter's value is made where the platform sends none, be it for another one that reads its property.
+    pub fn is_generated(&self, name: &str) -> bool {
+        let key = self.own_key(name);
+        self.own().any(|(_, other)| other.generate.is_some() && Some(other.key.as_str()) == key)
+    }
+
     /// The key of the guest's own property that feeds a parameter.
     pub fn own_key(&self, name: &str) -> Option<&str> {
         self.own().find(|(own, _)| *own == name).map(|(_, parameter)| parameter.key.as_str())

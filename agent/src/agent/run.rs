@@ -116,10 +116,6 @@ enum Phase {
 impl Running {
     fn start(&mut self, config: Config) {
         let begin = now();
-        // Before the search, which may take long: services that start meanwhile should not read files of two passes.
-        if let Err(fault) = self.machine.recover(&config) {
-            warn!(stage = "apply", "{}", fault.failure.message);
-        }
         match self.options.source.clone() {
             Some(source) => {
                 let method = config.transport.method;

@@ -1,7 +1,7 @@
 //! `explain`: where each line of a file comes from.
 //!
 //! Decides the form: the line with its secrets masked, and below it each place of the template that has to do with it, with
-//! the parameters, and the properties that feed them or the default that stands in. What comes from where is
+//! the parameters, and the properties that feed them, or the default or secret that stands in. What comes from where is
 //! decided in `template`.
 
 #![forbid(unsafe_code)]
@@ -55,17 +55,22 @@ impl Common {
 impl Sources<'_> {
     /// Every name that a part depends on, and where its value comes from.
     fn of(&self, names: &BTreeSet<String>) -> Vec<String> {
-        let mut all = Vec::new();
-        for name in names {
-            match self.explained.derived.get(name) {
-                Some(from) => {
-                    let from: Vec<_> = from.iter().map(|name| self.one(name)).collect();
-                    all.push(format!("{name}: derived from {}", from.join(", ")));
-                }
-                None => all.push(self.one(name)),
-            }
-        }
-        all
+        names
+            .iter()
+            .map(|name| match self.derived(name) {
+                Some(from) => format!("{name}: {from}"),
+                None => self.one(name),
+            })
+            .collect()
+    }
+
+    /// What a derived value is made from, down to the properties; there are no circles.
+    fn derived(&self, name: &str) -> Option<String> {
+        let from = self.explained.derived.get(name)?.iter().map(|name| match self.derived(name) {
+            Some(from) => format!("{name} ({from})"),
+            None => self.one(name),
+        });
+        Some(format!("derived from {}", from.collect::<Vec<_>>().join(", ")))
     }
 
     fn one(&self, name: &str) -> String {
@@ -86,6 +91,7 @@ impl Sources<'_> {
             (Some(false), _) | (_, Some(Value::Entities(_))) => "environment",
             // An empty property is no value, unless the value is empty.
             (Some(true), Some(value)) if value.reveal().is_empty() => "environment",
+            _ if self.declared.is_generated(name) => "generated",
             _ => "default",
         };
         format!("{name}: {from}, property {}{whose}", printable::name(key))

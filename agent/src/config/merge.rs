@@ -56,14 +56,7 @@ impl Sources {
     /// # Errors
     /// A file is no TOML, or the document is not as `T` wants it.
     pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Vec<Problem>> {
-        let mut problems = Vec::new();
-        let mut document = DeTable::new();
-        for (start, file) in &self.0 {
-            match DeTable::parse(&file.text) {
-                Ok(table) => merge(&mut document, table.into_inner(), *start, 0),
-                Err(error) => problems.push(toml_problem(&file.name, &file.text, 0, &error)),
-            }
-        }
+        let (document, problems) = self.document();
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -72,6 +65,26 @@ impl Sources {
             let message = error.message().replace('\n', "; ");
             vec![self.problem(error.span().map_or(0, |span| span.start), message)]
         })
+    }
+
+    /// A text of the document, whatever the rest of it is like.
+    pub(super) fn text(&self, section: &str, key: &str) -> Option<String> {
+        let (document, _) = self.document();
+        let section = document.get(section)?.get_ref().as_table()?;
+        Some(section.get(key)?.get_ref().as_str()?.to_owned())
+    }
+
+    /// The document without the files that are no TOML, and what is wrong with these.
+    fn document(&self) -> (DeTable<'_>, Vec<Problem>) {
+        let mut problems = Vec::new();
+        let mut document = DeTable::new();
+        for (start, file) in &self.0 {
+            match DeTable::parse(&file.text) {
+                Ok(table) => merge(&mut document, table.into_inner(), *start, 0),
+                Err(error) => problems.push(toml_problem(&file.name, &file.text, 0, &error)),
+            }
+        }
+        (document, problems)
     }
 }
 

@@ -29,7 +29,7 @@ pub struct Explained {
     pub template: String,
     /// Its lines; `None` where that cannot be told.
     pub lines: Option<Vec<Line>>,
-    /// What the derived values among the names are made from.
+    /// What derived values are made from: those among the names, and those that these are made from.
     pub derived: BTreeMap<String, BTreeSet<String>>,
 }
 
@@ -90,14 +90,27 @@ impl TemplateSet {
                 let traced = self.engine.render_str(&text, &shown, true);
                 let lines =
                     plainly.ok().zip(traced.ok()).and_then(|(want, text)| lines(&text, &parts, &want));
-                let names = parts.iter().flat_map(|part| &part.names);
-                let derived = names
-                    .filter_map(|name| Some((name.clone(), self.derived.made_from(name)?.clone())))
-                    .collect();
+                let derived = self.made_from(parts.iter().flat_map(|part| &part.names));
                 return Ok(Some(Explained { template: template.file.clone(), lines, derived }));
             }
         }
         Ok(None)
+    }
+
+    fn made_from<'a>(
+        &'a self,
+        names: impl Iterator<Item = &'a String>,
+    ) -> BTreeMap<String, BTreeSet<String>> {
+        let mut derived = BTreeMap::new();
+        let mut todo: Vec<&String> = names.collect();
+        while let Some(name) = todo.pop() {
+            if let Some(from) = self.derived.made_from(name)
+                && derived.insert(name.clone(), from.clone()).is_none()
+            {
+                todo.extend(from);
+            }
+        }
+        derived
     }
 }
 
