@@ -13,6 +13,7 @@ mod others;
 pub mod run;
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use tracing::{debug, info, warn};
 
@@ -42,7 +43,7 @@ use others::Others;
 #[derive(Debug)]
 pub struct Machine {
     /// Its file tree.
-    pub root: Root,
+    pub root: Rc<Root>,
     /// What it was found to be.
     pub verdict: Verdict,
     /// How long the parts took so far.
@@ -68,7 +69,7 @@ impl Machine {
         );
         let took = Took { detect: micros_since(begin), ..Took::default() };
         let boot = Boot::load(&root);
-        Self { root, verdict, took, boot }
+        Self { root: Rc::new(root), verdict, took, boot }
     }
 
     /// What `transport` needs to know of it.
@@ -129,7 +130,7 @@ impl Machine {
     }
 
     /// One whole pass, as far as it comes, put into `report` as it goes: a failure leaves there what is applied, and
-    /// which document it happened with. Its gates are the business of [`run`].
+    /// which document it happened with. Its gates are the business of [`run`]. Blocks; [`run`] has a loop of its own.
     ///
     /// # Errors
     /// The first part that fails; one that `document` brings along included.
@@ -141,7 +142,18 @@ impl Machine {
     ) -> Result<()> {
         let unavailable = |error| Fault::outside(&Error::new("wait for", "events", error));
         let bus = Bus::new(&self.root).map_err(unavailable)?;
-        let outcome = bus.wait(self.try_pass(&bus, config, document, report)).map_err(unavailable)?;
+        bus.wait(self.pass_by_steps(&bus, config, document, report)).map_err(unavailable)?
+    }
+
+    /// The same, to be driven by `bus`.
+    async fn pass_by_steps(
+        &mut self,
+        bus: &Bus,
+        config: &Config,
+        document: impl FnOnce(&mut Self) -> Result<Option<Document>>,
+        report: &mut Report,
+    ) -> Result<()> {
+        let outcome = self.try_pass(bus, config, document, report).await;
         // Also after a failure: which disks were there at boot does not depend on it.
         if let Err(error) = self.boot.save(&self.root) {
             warn!(stage = "transport", "cannot remember what was there at boot: {}", chain(&error));

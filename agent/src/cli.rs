@@ -368,7 +368,7 @@ impl Common {
         let config = self.config(&machine.root)?;
         let Some(received) = self.received(&mut machine, &config)? else { return Err(no_environment()) };
         if wanted.files || wanted.extract.is_some() {
-            let root = (!received.named).then_some(&machine.root);
+            let root = (!received.named).then_some(&*machine.root);
             let place = Place { source: &received.source, root, method: config.transport.method };
             return self.files(out, place, wanted.extract.as_deref());
         }

@@ -170,6 +170,19 @@ pub struct Report {
     pub took_us: Took,
 }
 
+impl Report {
+    /// Takes over what a pass says of itself, and leaves what is the process' own.
+    pub fn adopt(&mut self, pass: Self) {
+        self.id = pass.id;
+        self.generation = pass.generation;
+        self.environment = pass.environment;
+        self.source = pass.source;
+        self.stale = pass.stale;
+        self.changed = pass.changed;
+        self.warnings = pass.warnings;
+    }
+}
+
 /// The report as it stands, and when it is to be said again.
 #[derive(Debug)]
 pub struct Reporter {

@@ -1,35 +1,42 @@
 //! `ovf-agent run`: one process, one thread, one loop.
 //!
 //! Decides what happens when: the search, the pass, the gates and the reports are driven by events, and none of them
-//! keeps the others waiting. It is the only process that opens the port, and it stays until it is told to stop. What an
-//! event means is decided by the pure parts (`transport::wait`, `ready`, `report`, `protocol`).
+//! keeps the others waiting. A pass is a conversation that the loop drives by steps, and has the machine to itself for as
+//! long; so there is one at a time. It is the only process that opens the port, and it stays until it is told to stop. What
+//! an event means is decided by the pure parts (`transport::wait`, `ready`, `report`, `protocol`).
 
 #![forbid(unsafe_code)]
 
+mod gates;
+mod talk;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tracing::{info, warn};
 
 use super::link::Link;
-use super::{Exit, Fault, Finder, Machine, Result, Step, chain, new_report};
+use super::{Exit, Fault, Finder, Machine, Result, Step, new_report};
+use crate::bus::{Bus, Conversation};
 use crate::config::Config;
 use crate::problem::Problems;
-use crate::protocol::{self, Answer, FromHost};
-use crate::ready::{Gates, Obstacle, Probe, Task};
-use crate::report::{Reporter, Stage};
+use crate::ready::Gates;
+use crate::report::{Report, Reporter, Stage};
 use crate::sys::clock::{Moment, now};
-use crate::sys::net::{Connecting, connect_start};
-use crate::sys::poll::{Poll, Ready};
+use crate::sys::net::Connecting;
+use crate::sys::poll::Poll;
 use crate::sys::signals::Stop;
 use crate::sys::uevent::{Received, Uevents};
-use crate::sys::{Error, caller};
-use crate::transport::{Document, Source};
+use crate::sys::{Error, Root};
+use crate::transport::{self, Document, Source};
+use gates::Waiting;
 
 const UEVENTS: u64 = 0;
 const STOP: u64 = 1;
 const PORT: u64 = 2;
+const BUS: u64 = 3;
 /// Gate number n has token `GATE + n`.
 const GATE: u64 = 16;
 
@@ -68,14 +75,17 @@ pub fn run(
     };
     let reporter = Reporter::new(new_report(&machine), now());
     let mut running = Running {
-        machine,
+        root: Rc::clone(&machine.root),
+        machine: Some(machine),
         options,
         poll,
         stop,
         uevents,
         reporter,
         link: None,
-        phase: Phase::Settled,
+        searching: None,
+        passing: None,
+        waiting: None,
         probes: BTreeMap::new(),
     };
     running.open_port();
@@ -85,47 +95,64 @@ pub fn run(
         return Ok(Exit::Done);
     }
     match config {
-        Ok(config) => running.start(config),
+        Ok(config) => running.start(Rc::new(config)),
         Err(problems) => running.fail(&Fault::configuration(&problems)),
     }
     running.events().map_err(|error| outside("events", error))
 }
 
 struct Running {
-    machine: Machine,
+    root: Rc<Root>,
+    /// Nobody's while a pass has it.
+    machine: Option<Machine>,
     options: Options,
     poll: Poll,
     stop: Stop,
     uevents: Option<Uevents>,
     reporter: Reporter,
     link: Option<Link>,
-    phase: Phase,
+    searching: Option<Searching>,
+    passing: Option<Passing>,
+    waiting: Option<Waiting>,
     probes: BTreeMap<usize, Connecting>,
 }
 
-/// What is being waited for.
-enum Phase {
-    /// The document.
-    Searching { config: Box<Config>, finder: Finder, begin: Moment, look_at: Moment },
-    /// The gates.
-    Waiting { gates: Gates, begin: Moment },
-    /// Nothing.
-    Settled,
+/// The search for the document.
+struct Searching {
+    config: Rc<Config>,
+    finder: Finder,
+    begin: Moment,
+    look_at: Moment,
+}
+
+/// A pass under way.
+struct Passing {
+    config: Rc<Config>,
+    // Dropped first: it speaks by the bus.
+    conversation: Conversation<'static, Passed>,
+    bus: Rc<Bus>,
+}
+
+/// What became of a pass.
+struct Passed {
+    machine: Machine,
+    report: Report,
+    outcome: Result<()>,
 }
 
 impl Running {
-    fn start(&mut self, config: Config) {
+    fn start(&mut self, config: Rc<Config>) {
         let begin = now();
+        let Some(machine) = &self.machine else { return };
         match self.options.source.clone() {
             Some(source) => {
-                let method = config.transport.method;
-                let document = crate::transport::fetch(self.machine.here(), &source, method, false);
+                let document = transport::fetch(machine.here(), &source, config.transport.method, false);
                 let document = document.map(Some).map_err(Into::into);
-                self.configure(&config, document, begin);
+                self.configure(config, document, begin);
             }
             None => {
-                let finder = Finder::new(&config.transport, self.machine.verdict.is_vm(), begin);
-                self.phase = Phase::Searching { config: Box::new(config), finder, begin, look_at: begin };
+                let finder = Finder::new(&config.transport, machine.verdict.is_vm(), begin);
+                self.searching = Some(Searching { config, finder, begin, look_at: begin });
                 self.look();
             }
         }
@@ -139,7 +166,7 @@ impl Running {
                 info!("stopping");
                 return Ok(Exit::Done);
             }
-            self.timers();
+            self.timers()?;
         }
     }
 
@@ -151,6 +178,7 @@ impl Running {
                 STOP => stop |= self.stop.requested(),
                 UEVENTS => self.uevents(),
                 PORT => self.port_event(ready),
+                BUS => self.step()?,
                 token => self.connected((token - GATE) as usize),
             }
         }
@@ -161,28 +189,29 @@ impl Running {
         if self.link.as_ref().is_some_and(Link::has_more) {
             return Some(Moment::ZERO);
         }
-        let phase = match &self.phase {
-            Phase::Searching { look_at, .. } => Some(*look_at),
-            Phase::Waiting { gates, .. } => Some(gates.next()),
-            Phase::Settled => None,
-        };
+        let search = self.searching.as_ref().map(|searching| searching.look_at);
+        let pass = self.passing.as_ref().and_then(|passing| passing.bus.next());
+        let gates = self.waiting.as_ref().map(|waiting| waiting.gates.next());
         let repeat = self.reporter.repeat_at().filter(|_| self.has_host());
-        [phase, repeat].into_iter().flatten().min()
+        [search, pass, gates, repeat].into_iter().flatten().min()
     }
 
-    fn timers(&mut self) {
+    fn timers(&mut self) -> std::io::Result<()> {
         let now = now();
         if self.link.as_ref().is_some_and(Link::has_more) {
             self.listen();
         }
-        match &self.phase {
-            Phase::Searching { look_at, .. } if *look_at <= now => self.look(),
-            Phase::Waiting { .. } => self.try_gates(),
-            _ => {}
+        if self.searching.as_ref().is_some_and(|searching| searching.look_at <= now) {
+            self.look();
         }
+        if self.passing.as_ref().and_then(|passing| passing.bus.next()).is_some_and(|next| next <= now) {
+            self.step()?;
+        }
+        self.try_gates();
         if self.has_host() && self.reporter.repeat(now) {
             self.say();
         }
+        Ok(())
     }
 
     /// Whether somebody is at the other end. Without a host there is nobody to repeat a report to; one that comes is
@@ -194,240 +223,87 @@ impl Running {
     // --- the search and the pass ---
 
     fn look(&mut self) {
-        let Phase::Searching { finder, look_at, begin, .. } = &mut self.phase else { return };
-        let begin = *begin;
-        let document = match finder.look(&mut self.machine, now()) {
+        let (Some(searching), Some(machine)) = (&mut self.searching, &mut self.machine) else { return };
+        let document = match searching.finder.look(machine, now()) {
             Ok(Step::LookAt(moment)) => {
-                *look_at = moment;
+                searching.look_at = moment;
                 return;
             }
             Ok(Step::Over(document)) => Ok(document),
             Err(fault) => Err(fault),
         };
-        if let Phase::Searching { config, .. } = std::mem::replace(&mut self.phase, Phase::Settled) {
-            self.configure(&config, document, begin);
+        if let Some(Searching { config, begin, .. }) = self.searching.take() {
+            self.configure(config, document, begin);
         }
     }
 
     /// The search is over, with or without a document, or in vain.
-    fn configure(&mut self, config: &Config, document: Result<Option<Document>>, begin: Moment) {
-        self.machine.took.transport = (now() - begin).as_micros() as u64;
+    fn configure(&mut self, config: Rc<Config>, document: Result<Option<Document>>, begin: Moment) {
         if document.is_ok() {
             self.report(|report| report.stage = Stage::Configuring);
         }
-        let machine = &mut self.machine;
-        if let Err(fault) = self.reporter.note(|report| machine.pass(config, |_| document, report)) {
+        let Some(mut machine) = self.machine.take() else { return };
+        machine.took.transport = (now() - begin).as_micros() as u64;
+        let bus = Bus::new(&self.root).and_then(|bus| self.poll.add(&bus, BUS).map(|()| Rc::new(bus)));
+        let bus = match bus {
+            Ok(bus) => bus,
+            Err(error) => {
+                self.machine = Some(machine);
+                return self.fail(&Fault::outside(&Error::new("wait for", "a pass", error)));
+            }
+        };
+        let mut report = self.reporter.report().clone();
+        let (with, by) = (Rc::clone(&config), Rc::clone(&bus));
+        let conversation = bus.start(async move {
+            let outcome = machine.pass_by_steps(&by, &with, |_| document, &mut report).await;
+            Passed { machine, report, outcome }
+        });
+        self.passing = Some(Passing { config, conversation, bus });
+        // Most passes wait for nobody, and are over with their first step.
+        if let Err(error) = self.step() {
+            self.fail(&Fault::outside(&Error::new("wait for", "a pass", error)));
+        }
+    }
+
+    /// Goes on with the pass as far as that can be now.
+    fn step(&mut self) -> std::io::Result<()> {
+        let Some(Passing { conversation, bus, .. }) = &mut self.passing else { return Ok(()) };
+        let Some(passed) = bus.step(conversation)? else { return Ok(()) };
+        if let Some(Passing { config, .. }) = self.passing.take() {
+            self.passed(&config, passed);
+        }
+        Ok(())
+    }
+
+    fn passed(&mut self, config: &Config, Passed { machine, report, outcome }: Passed) {
+        let took = machine.took;
+        self.machine = Some(machine);
+        self.reporter.note(|current| {
+            current.adopt(report);
+            current.took_us = took;
+        });
+        if let Err(fault) = outcome {
             return self.fail(&fault);
         }
-        let took = self.machine.took;
-        self.reporter.note(|report| report.took_us = took);
         let mut conditions = config.ready.clone();
-        if !self.machine.root.is_system() && !conditions.tcp.is_empty() {
+        if !self.root.is_system() && !conditions.tcp.is_empty() {
             info!(stage = "gates", "under --root, tcp gates are not tried");
             conditions.tcp.clear();
         }
         let begin = now();
-        self.phase = Phase::Waiting { gates: Gates::new(&conditions, begin), begin };
+        self.waiting = Some(Waiting { gates: Gates::new(&conditions, begin), begin });
         self.try_gates();
     }
 
     fn fail(&mut self, fault: &Fault) {
         fault.log();
-        self.phase = Phase::Settled;
+        self.waiting = None;
         self.probes.clear();
-        let took = self.machine.took;
         self.report(|report| {
             report.stage = Stage::Failed;
             report.deadline_ms = None;
             report.failure = Some(fault.for_report());
-            report.took_us = took;
         });
-    }
-
-    // --- the gates ---
-
-    fn try_gates(&mut self) {
-        let now = now();
-        let Phase::Waiting { gates, .. } = &mut self.phase else { return };
-        for task in gates.tasks(now) {
-            match task {
-                Task::Try(index, Probe::File(path)) => {
-                    let there = self.machine.root.exists(&path);
-                    gates.outcome(index, there.then_some(()).ok_or_else(Obstacle::file_missing), now);
-                }
-                Task::Try(index, Probe::Tcp(address)) => {
-                    let attempt = connect_start(address).and_then(|connecting| {
-                        self.poll.add(&connecting, GATE + index as u64).map(|()| connecting)
-                    });
-                    match attempt {
-                        Ok(connecting) => {
-                            self.probes.insert(index, connecting);
-                        }
-                        Err(error) => {
-                            gates.outcome(index, Err(Obstacle::connection(&error)), now);
-                        }
-                    }
-                }
-                Task::Abandon(index) => {
-                    self.probes.remove(&index);
-                    let timed_out = std::io::Error::from(std::io::ErrorKind::TimedOut);
-                    gates.outcome(index, Err(Obstacle::connection(&timed_out)), now);
-                }
-            }
-        }
-        self.judge_gates();
-    }
-
-    /// A connection attempt of a gate has an outcome.
-    fn connected(&mut self, index: usize) {
-        let Some(connecting) = self.probes.remove(&index) else { return };
-        if let Phase::Waiting { gates, .. } = &mut self.phase {
-            gates.outcome(index, connecting.finish().map_err(|error| Obstacle::connection(&error)), now());
-            self.judge_gates();
-        }
-    }
-
-    fn judge_gates(&mut self) {
-        let now = now();
-        let Phase::Waiting { gates, begin } = &self.phase else { return };
-        let (unmet, left, passed) = (gates.unmet(now), gates.left(now), gates.passed());
-        let waited = (now - *begin).as_micros() as u64;
-        if passed {
-            self.phase = Phase::Settled;
-            self.machine.took.gates = waited;
-            let took = self.machine.took;
-            self.report(|report| {
-                report.stage = Stage::Ready;
-                report.unmet.clear();
-                report.deadline_ms = None;
-                report.took_us = took;
-            });
-            info!(stage = "gates", uptime_ms = now.as_millis() as u64, "ready");
-        } else if left.is_zero() {
-            let list: Vec<_> = unmet.iter().map(|gate| format!("{}: {}", gate.gate, gate.reason)).collect();
-            let fault = Fault::gates(format!("not ready in time: {}", list.join("; ")));
-            self.machine.took.gates = waited;
-            self.reporter.note(|report| report.unmet = unmet);
-            self.fail(&fault);
-        } else {
-            if self.reporter.report().stage != Stage::Waiting {
-                let names: Vec<_> = unmet.iter().map(|gate| gate.gate.as_str()).collect();
-                info!(stage = "gates", "waiting for {}", names.join(", "));
-            }
-            self.report(|report| {
-                report.stage = Stage::Waiting;
-                report.unmet = unmet;
-                report.deadline_ms = Some(left.as_millis() as u64);
-            });
-        }
-    }
-
-    // --- the reports ---
-
-    /// Changes the report and, if that is news, says it.
-    fn report(&mut self, change: impl FnOnce(&mut crate::report::Report)) {
-        if self.reporter.update(now(), change) {
-            self.said();
-        }
-    }
-
-    /// Says the report to everybody who is to hear it when it changes.
-    fn said(&mut self) {
-        if let Some(path) = &self.options.report
-            && let Err(error) = caller::write(path, &protocol::line(self.reporter.report()), false)
-        {
-            warn!("{}", chain(&error));
-        }
-        self.say();
-    }
-
-    /// Says the report to the host.
-    fn say(&mut self) {
-        self.refresh();
-        if let Some(link) = &mut self.link {
-            link.outbox.report();
-        }
-        self.write();
-    }
-
-    /// Brings the times in the report up to date; they are no news, but whoever is told should be told the right ones.
-    fn refresh(&mut self) {
-        let now = now();
-        let gates = match &self.phase {
-            Phase::Waiting { gates, .. } => Some((gates.unmet(now), gates.left(now))),
-            _ => None,
-        };
-        self.reporter.note(|report| {
-            report.uptime_ms = now.as_millis() as u64;
-            if let Some((unmet, left)) = gates {
-                report.unmet = unmet;
-                report.deadline_ms = Some(left.as_millis() as u64);
-            }
-        });
-    }
-
-    // --- the port ---
-
-    /// Opens the port if it is there and not open yet.
-    fn open_port(&mut self) {
-        if self.link.is_none() {
-            match Link::open(&self.machine.root, &self.poll, PORT) {
-                Ok(link) => self.link = link,
-                Err(error) => warn!("no reports to the platform: {}", chain(&error)),
-            }
-        }
-    }
-
-    fn port_event(&mut self, ready: Ready) {
-        let Some(link) = &mut self.link else { return };
-        if link.event(ready) {
-            self.reporter.new_host(now());
-            self.say();
-        }
-        self.listen();
-    }
-
-    /// Reads what the host has said, in turns with everything else, and answers.
-    fn listen(&mut self) {
-        let Some(link) = &mut self.link else { return };
-        match link.read() {
-            Ok(messages) => messages.into_iter().for_each(|message| self.answer(message)),
-            Err(error) => return self.lost_port(&error),
-        }
-        self.write();
-    }
-
-    fn answer(&mut self, message: std::result::Result<FromHost, Answer>) {
-        let answer = match message {
-            Ok(FromHost::Ack { boot, session, seq }) => {
-                return self.reporter.acknowledged(&boot, &session, seq);
-            }
-            Ok(FromHost::Query { id }) => Answer::ok(id),
-            Err(answer) => answer,
-        };
-        if answer.ok {
-            self.refresh();
-        }
-        if let Some(link) = &mut self.link {
-            if answer.ok {
-                link.outbox.report();
-            }
-            link.outbox.answer(answer);
-        }
-    }
-
-    fn write(&mut self) {
-        let report = self.reporter.report();
-        if let Some(Err(error)) = self.link.as_mut().map(|link| link.write(report)) {
-            self.lost_port(&error);
-        }
-    }
-
-    /// The port is gone; one of its name may come again.
-    fn lost_port(&mut self, error: &std::io::Error) {
-        if let Some(link) = self.link.take() {
-            warn!(port = %link.path.display(), "the port is gone: {error}");
-        }
     }
 
     fn uevents(&mut self) {
@@ -446,8 +322,8 @@ impl Running {
         if ports {
             self.open_port();
         }
-        if disks && let Phase::Searching { finder, .. } = &mut self.phase {
-            finder.device_event(now());
+        if disks && let Some(searching) = &mut self.searching {
+            searching.finder.device_event(now());
             self.look();
         }
     }

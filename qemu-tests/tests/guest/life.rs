@@ -4,6 +4,7 @@ use crate::Test;
 use crate::appliance::{Activity, DOCUMENT, GATE, PARAMETERS, activity, appliance, soon, stage, start_agent};
 use anyhow::Result;
 use qemu_tests::{Bench, Connect, Job, Vm};
+use serde_json::json;
 
 /// The trials of this module.
 pub(crate) const TRIALS: &[(&str, Test)] = &[
@@ -11,6 +12,11 @@ pub(crate) const TRIALS: &[(&str, Test)] = &[
     ("SIGTERM ends the agent within a second: ready", terminated_ready),
     ("SIGTERM ends the agent within a second: waiting for a gate", terminated_waiting),
     ("SIGTERM ends the agent within a second: waiting for a drive", terminated_searching),
+    (
+        "SIGTERM ends the agent within a second: a check runs, which ends too, and nothing is left",
+        terminated_checking,
+    ),
+    ("a host is answered at once while a check runs", answered),
 ];
 
 fn idle(bench: &Bench<'_>) -> Result<()> {
@@ -48,6 +54,48 @@ fn terminated_searching(bench: &Bench<'_>) -> Result<()> {
     let agent = start_agent(&mut vm)?;
     vm.report(|report| !report.ready, soon())?;
     terminate(bench, &mut vm, &agent)
+}
+
+/// A guest with a check that runs until `/run/go` is there, while the agent waits for it.
+fn checking(bench: &Bench<'_>) -> Result<(Vm, Job)> {
+    let mut vm = bench.guest(Some(&bench.environment(DOCUMENT)?), Connect::BeforeBoot)?;
+    let slow = "+++\npath = \"/etc/slow.conf\"\ncheck = [\"/bin/slow\", \"{}\"]\n+++\n{{ ip }}\n";
+    vm.put(&appliance(PARAMETERS).with("/etc/ovf-agent/templates/slow.tera", slow).with_program(
+        "/bin/slow",
+        "#!/bin/sh\n: > /run/slow\nuntil [ -e /run/go ]; do usleep 10000; done\n",
+    ))?;
+    let agent = start_agent(&mut vm)?;
+    vm.run("until [ -e /run/slow ]; do usleep 10000; done")?;
+    Ok((vm, agent))
+}
+
+fn terminated_checking(bench: &Bench<'_>) -> Result<()> {
+    let (mut vm, agent) = checking(bench)?;
+    terminate(bench, &mut vm, &agent)?;
+    assert_eq!(
+        vm.run("ls -A /etc/mydb /etc/slow.conf 2> /dev/null || :; ls -A /etc | grep '#' || :")?,
+        "/etc/mydb:\n"
+    );
+    assert_eq!(vm.run("grep -l slow /proc/[0-9]*/comm || :")?, "", "the check is gone");
+    Ok(())
+}
+
+fn answered(bench: &Bench<'_>) -> Result<()> {
+    let (mut vm, _agent) = checking(bench)?;
+    let begun = std::time::Instant::now();
+    for id in ["1", "2", "3"] {
+        vm.host.send(&json!({ "type": "query", "id": id }))?;
+        let answer = vm.host.answer(id, soon())?;
+        assert_eq!(answer["ok"], true, "{answer}");
+    }
+    let took = begun.elapsed();
+    bench.measured(format!("3 answers in {} ms", took.as_millis()));
+    assert!(took.as_millis() < 1000, "{took:?}");
+    vm.report(stage("configuring"), soon())?;
+    vm.run(": > /run/go")?;
+    vm.report(stage("ready"), soon())?;
+    assert_eq!(vm.run("cat /etc/slow.conf")?, "10.20.132.102\n");
+    Ok(())
 }
 
 /// Sends SIGTERM and measures in the guest, where no other load counts, how long the agent stays.
