@@ -50,6 +50,8 @@ pub struct Machine {
     pub took: Took,
     /// What is remembered of this boot.
     pub boot: Boot,
+    /// The digest of the last document that was found, and not sent by the host.
+    pub found: Option<String>,
 }
 
 impl Machine {
@@ -69,7 +71,7 @@ impl Machine {
         );
         let took = Took { detect: micros_since(begin), ..Took::default() };
         let boot = Boot::load(&root);
-        Self { root: Rc::new(root), verdict, took, boot }
+        Self { root: Rc::new(root), verdict, took, boot, found: None }
     }
 
     /// What `transport` needs to know of it.
@@ -115,6 +117,9 @@ impl Machine {
             );
         }
         let digest = document.digest();
+        if document.source != Source::Channel {
+            self.found = Some(digest.clone());
+        }
         let Document { source, asides, named, .. } = document;
         Ok(Received { environment, warnings, asides, digest, source, named })
     }
@@ -188,6 +193,7 @@ impl Machine {
         if let Some(document) = &document {
             report.source = document.source.to_string();
         }
+        report.stale = false;
         let found =
             document.as_ref().filter(|document| !document.named).map(|document| document.source.clone());
         let received = document.map(|document| self.environment(document)).transpose()?;
@@ -196,6 +202,10 @@ impl Machine {
             report.warnings = left + received.warnings.len() + received.asides.len();
         }
         let prepared = self.prepare(config, memory, received)?;
+        if prepared.stale {
+            report.source = Source::Channel.to_string();
+            report.stale = true;
+        }
         let (applied, settled) = self.apply(bus, config, &prepared).await?;
         if let Some(source) = &found {
             self.boot.pin(source);
@@ -225,27 +235,35 @@ impl Machine {
         }
         let first_boot = past.first_boot;
         let interrupted = apply::interrupted(&self.root, &config.state);
-        if received.is_none() {
-            match config.absent {
-                Absent::Fail => {
-                    let message = "no OVF environment was found, and [environment] absent = \"fail\"; attach one, or allow \
-                                   its absence";
-                    return Err(Fault::absent(message.to_owned()));
-                }
-                // A state that cannot be read is the state of a guest that was configured.
-                Absent::Keep if state.generation > 0 || memory.damaged => {
-                    info!(stage = "transport", "no OVF environment; the files stay as they are");
-                    let paths = config.templates.paths();
-                    let leftovers = compare::leftovers(&self.root, &config.state, past, paths)?;
-                    let (roles, debts) = (state.roles.clone(), state.owed.clone());
-                    let plan = Plan { kept: true, interrupted, roles, debts, ..Plan::sweeping(leftovers) };
-                    let made = Generated::default();
-                    return Ok(Prepared { plan, first_boot, made, next: state.clone(), memory });
-                }
-                Absent::Keep | Absent::Defaults => {
-                    info!(stage = "transport", "no OVF environment; the parameters' defaults apply")
-                }
+        // One that is named is meant.
+        let found = received.as_ref().filter(|received| !received.named);
+        let stale = found.is_some_and(|received| state.outdates(&received.digest));
+        let kept = match (&received, config.absent) {
+            _ if stale => {
+                Some("the host has sent a newer OVF environment than this one: the files stay as they are")
             }
+            (Some(_), _) => None,
+            (None, Absent::Fail) => {
+                let message = "no OVF environment was found, and [environment] absent = \"fail\"; attach one, or allow \
+                               its absence";
+                return Err(Fault::absent(message.to_owned()));
+            }
+            // A state that cannot be read is the state of a guest that was configured.
+            (None, Absent::Keep) if state.generation > 0 || memory.damaged => {
+                Some("no OVF environment: the files stay as they are")
+            }
+            (None, Absent::Keep | Absent::Defaults) => {
+                info!(stage = "transport", "no OVF environment; the parameters' defaults apply");
+                None
+            }
+        };
+        if let Some(why) = kept {
+            info!(stage = "transport", "{why}");
+            let leftovers = compare::leftovers(&self.root, &config.state, past, config.templates.paths())?;
+            let (roles, debts) = (state.roles.clone(), state.owed.clone());
+            let plan = Plan { kept, interrupted, roles, debts, ..Plan::sweeping(leftovers) };
+            let (made, next) = (Generated::default(), state.clone());
+            return Ok(Prepared { plan, first_boot, stale, made, next, memory });
         }
         let (parameters, made) = self.parameters(config, received.as_ref())?;
         let rendered = self.render(config, &parameters, received.as_ref())?;
@@ -254,10 +272,13 @@ impl Machine {
         let plan = Plan { interrupted, debts: state.owed.clone(), ..plan };
         let digest = received.as_ref().map(|received| received.digest.clone());
         let source = received.as_ref().map(|received| received.source.to_string());
-        let mut next = state.continued().with_instance(instance).with_document(digest, source);
+        let sent = received.as_ref().is_some_and(|received| received.source == Source::Channel);
+        // Where the host sends one after the other, what they stand above is still the same.
+        let beneath = self.found.clone().or_else(|| state.beneath.clone()).filter(|_| sent);
+        let mut next = state.continued().with_instance(instance).with_document(digest, source, beneath);
         plan.remember(&mut next);
         self.took.template += micros_since(begin);
-        Ok(Prepared { plan, first_boot, made, memory, next })
+        Ok(Prepared { plan, first_boot, stale, made, memory, next })
     }
 
     /// The parameters' values, and the secrets that had to be made for them.
@@ -444,6 +465,8 @@ pub struct Prepared {
     pub plan: Plan,
     /// Whether this is the first boot of this instance, be it new or a copy.
     pub first_boot: bool,
+    /// Whether the document that was found is older than the applied one.
+    pub stale: bool,
     made: Generated,
     memory: Memory,
     next: State,

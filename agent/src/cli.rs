@@ -241,7 +241,9 @@ impl Common {
     fn run(self) -> Result<Exit> {
         let machine = Machine::new(self.root()?);
         let config = self.load_for_pass(&machine);
-        agent::run::run(machine, config, agent::run::Options { source: self.source, report: self.report })
+        let (source, report) = (self.source.clone(), self.report.clone());
+        let load = Box::new(move |root: &Root| self.load(root));
+        agent::run::run(machine, config, agent::run::Options { source, report, load })
     }
 
     fn apply(&self, out: &mut impl Write) -> Result<Exit> {

@@ -15,6 +15,7 @@ pub mod apply;
 pub mod ready;
 pub mod report;
 pub mod protocol;
+pub mod watch;
 
 pub mod bus;
 pub mod units;

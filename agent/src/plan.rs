@@ -123,8 +123,8 @@ pub struct Plan {
     pub removals: Vec<Removal>,
     /// What an interrupted pass left behind, to be removed.
     pub leftovers: Vec<PathBuf>,
-    /// Whether everything stays as it is because there is no environment.
-    pub kept: bool,
+    /// Why everything stays as it is, where there is nothing to apply.
+    pub kept: Option<&'static str>,
     /// Whether a pass was interrupted, so that files are put right first.
     pub interrupted: bool,
     /// What units are to be.

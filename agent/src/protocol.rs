@@ -7,9 +7,12 @@
 
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::report::{Failure, Part, Report, Versions};
 
@@ -18,7 +21,7 @@ pub const PORT: &str = "org.ovf.agent.0";
 /// Versions of the protocol that this agent speaks.
 pub const VERSIONS: Versions = Versions { min: 1, max: 1 };
 /// Requests that this agent answers.
-pub const ACCEPTS: [&str; 1] = ["query"];
+pub const ACCEPTS: [&str; 2] = ["query", "environment"];
 /// The longest line that is taken from the host, in bytes.
 pub const LINE_LIMIT: usize = 16 * 1024 * 1024;
 /// Answers that are kept while the host does not read; a host that asks on without reading gets no more.
@@ -52,15 +55,20 @@ impl Answer {
         Self { to, ok: true, error: None }
     }
 
-    /// It was not understood.
-    fn refused(to: String, code: &str, message: String) -> Self {
+    /// It was tried, and failed.
+    pub fn failed(to: String, error: Failure) -> Self {
+        Self { to, ok: false, error: Some(error) }
+    }
+
+    /// It was not understood, or is not done.
+    pub fn refused(to: String, code: &str, message: String) -> Self {
         let failure = Failure { stage: Part::Agent, code: code.to_owned(), message, is_final: true };
         Self { to, ok: false, error: Some(failure) }
     }
 }
 
 /// What the host says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum FromHost {
     /// It has seen a report.
@@ -77,6 +85,23 @@ pub enum FromHost {
         /// Names the request, so that the answer can be told.
         id: String,
     },
+    /// It sends a document, to be applied in place of the last one.
+    Environment(Sent),
+}
+
+/// A document that the host has sent.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    /// Names the request, so that the answer can be told.
+    pub id: String,
+    /// All of the document. Property values are in here in the clear.
+    pub document: Zeroizing<String>,
+}
+
+impl fmt::Debug for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sent({:?}, {} bytes)", self.id, self.document.len())
+    }
 }
 
 /// Puts a message into its frame.
@@ -98,9 +123,9 @@ pub fn line(report: &Report) -> Vec<u8> {
 }
 
 /// Bytes from the host on their way to becoming messages.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Inbox {
-    line: Vec<u8>,
+    line: Zeroizing<Vec<u8>>,
     overlong: bool,
 }
 
@@ -112,7 +137,7 @@ impl Inbox {
             let ended = piece.ends_with(b"\n");
             if self.line.len() + piece.len() > LINE_LIMIT {
                 self.overlong = true;
-                self.line = Vec::new();
+                self.line = Zeroizing::default();
             }
             if !self.overlong {
                 self.line.extend_from_slice(piece);
@@ -136,33 +161,50 @@ impl Inbox {
             return Some(Err(Answer::refused(String::new(), "LineTooLong", message)));
         }
         let line = line.trim_ascii();
-        (!line.is_empty()).then(|| serde_json::from_slice(line).map_err(|_| refusal(line)))
+        (!line.is_empty()).then(|| message(line))
     }
 }
 
-/// What to answer to a line that is no message. Not the parser's own words: they quote what they read.
-fn refusal(line: &[u8]) -> Answer {
+/// The fields of `ack` and `query`.
+#[derive(Deserialize)]
+struct Fields {
+    boot: Option<String>,
+    session: Option<String>,
+    seq: Option<u64>,
+    id: Option<String>,
+}
+
+/// The message in a line, or the answer to what is none. Not the parser's own words: they quote what they read. The type is
+/// read first, so that a large document is not kept twice.
+fn message(line: &[u8]) -> Result<FromHost, Answer> {
     #[derive(Deserialize)]
-    struct Any {
-        #[serde(rename = "type", default)]
-        kind: String,
-        #[serde(default)]
-        id: String,
+    struct Any<'a> {
+        #[serde(rename = "type", borrow, default)]
+        kind: Cow<'a, str>,
+        #[serde(borrow, default)]
+        id: Cow<'a, str>,
     }
-    let known = ["ack", "query"];
-    match serde_json::from_slice::<Any>(line) {
-        Err(_) => {
-            Answer::refused(String::new(), "NotAMessage", "a line is no JSON object with a type".to_owned())
+    let Ok(Any { kind, id }) = serde_json::from_slice::<Any<'_>>(line) else {
+        let message = "a line is no JSON object with a type";
+        return Err(Answer::refused(String::new(), "NotAMessage", message.to_owned()));
+    };
+    let fields = || serde_json::from_slice::<Fields>(line).ok();
+    let message = match &*kind {
+        "ack" => {
+            fields().and_then(|it| Some(FromHost::Ack { boot: it.boot?, session: it.session?, seq: it.seq? }))
         }
-        Ok(Any { kind, id }) if known.contains(&kind.as_str()) => {
-            let message = format!("a message of type {kind} lacks a field, or one has another type");
-            Answer::refused(id, "BadRequest", message)
+        "query" => fields().and_then(|it| Some(FromHost::Query { id: it.id? })),
+        "environment" => serde_json::from_slice(line).ok().map(FromHost::Environment),
+        _ => {
+            let known = "there are ack, query and environment";
+            let message = format!("the type of this message is not known; {known}");
+            return Err(Answer::refused(id.into_owned(), "UnknownRequest", message));
         }
-        Ok(Any { id, .. }) => {
-            let message = format!("the type of this message is not known; there are {}", known.join(", "));
-            Answer::refused(id, "UnknownRequest", message)
-        }
-    }
+    };
+    message.ok_or_else(|| {
+        let message = format!("a message of type {kind} lacks a field, or one has another type");
+        Answer::refused(id.into_owned(), "BadRequest", message)
+    })
 }
 
 /// Frames on their way to the host.
@@ -247,6 +289,8 @@ mod tests {
             ("{\"id\":\"5\"}", "5", "UnknownRequest"),
             ("{\"type\":\"ack\",\"seq\":\"secret\"}", "", "BadRequest"),
             ("{\"type\":\"query\"}", "", "BadRequest"),
+            ("{\"type\":\"environment\",\"id\":\"7\",\"document\":[\"secret\"]}", "7", "BadRequest"),
+            ("{\"type\":\"environment\",\"document\":\"secret\"}", "", "BadRequest"),
             ("\u{0}{", "", "NotAMessage"),
         ] {
             let mut inbox = Inbox::default();
@@ -257,6 +301,16 @@ mod tests {
             assert_eq!((got_to.as_str(), failure.code.as_str()), (to, code), "{line}");
             assert!(!failure.message.contains("secret"), "{line}: {}", failure.message);
         }
+    }
+
+    #[test]
+    fn a_document_is_taken_as_it_is_and_not_shown() {
+        let line =
+            "{\"type\":\"environment\",\"id\":\"8\",\"document\":\"<a>\\n\\u00e4 \\\"s3cret\\\"</a>\"}\n";
+        let mut messages = Inbox::default().take(line.as_bytes());
+        let Some(Ok(FromHost::Environment(sent))) = messages.pop() else { panic!("{messages:?}") };
+        assert_eq!((&*sent.id, &**sent.document), ("8", "<a>\nä \"s3cret\"</a>"));
+        assert_eq!(format!("{sent:?}"), "Sent(\"8\", 19 bytes)");
     }
 
     #[test]

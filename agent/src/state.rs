@@ -25,6 +25,8 @@ pub use instance::Instance;
 const FILE: &str = "state.json";
 const DAMAGED: &str = "state.json.damaged";
 const LOCK: &str = "lock";
+/// How the state spells [`crate::transport::Source::Channel`].
+const CHANNEL: &str = "channel";
 const VERSION: u32 = 2;
 /// A record is some 200 bytes; nobody has so many templates.
 const LIMIT: u64 = 64 * 1024 * 1024;
@@ -40,6 +42,9 @@ pub struct State {
     /// Where the applied document came from.
     #[serde(default)]
     pub source: Option<String>,
+    /// The digest of the document that an older source had when the host sent the applied one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beneath: Option<String>,
     /// The version of the agent that wrote this.
     #[serde(default)]
     pub agent: String,
@@ -123,6 +128,7 @@ impl Default for State {
             generation: 0,
             environment: None,
             source: None,
+            beneath: None,
             agent: String::new(),
             pass: String::new(),
             instance: None,
@@ -145,8 +151,18 @@ impl State {
     }
 
     /// The same after another document was applied, or the defaults.
-    pub fn with_document(self, environment: Option<String>, source: Option<String>) -> Self {
-        Self { environment, source, ..self }
+    pub fn with_document(
+        self,
+        environment: Option<String>,
+        source: Option<String>,
+        beneath: Option<String>,
+    ) -> Self {
+        Self { environment, source, beneath, ..self }
+    }
+
+    /// Whether a document found in its usual place is older than the applied one, which the host has sent since.
+    pub fn outdates(&self, digest: &str) -> bool {
+        self.source.as_deref() == Some(CHANNEL) && self.beneath.as_deref() == Some(digest)
     }
 
     /// The same after another generation.

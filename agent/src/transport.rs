@@ -47,6 +47,12 @@ pub struct Document {
 }
 
 impl Document {
+    /// One that the host has sent.
+    pub fn sent(text: &str) -> Self {
+        let bytes = Zeroizing::new(text.as_bytes().to_vec());
+        Self { source: Source::Channel, bytes, asides: Vec::new(), named: true }
+    }
+
     /// `sha256:` and the digest of the document as received, in hexadecimal.
     pub fn digest(&self) -> String {
         let hex: String =
@@ -156,6 +162,7 @@ pub fn fetch(here: Here<'_>, source: &Source, method: Method, wait: bool) -> Res
         })?,
         Source::Credential => platform::credential(root)?
             .ok_or_else(|| missing("systemd was given no credential ovf.environment"))?,
+        Source::Channel => return Err(missing("the host sends by it when it wants")),
     };
     Ok(Document { source: source.clone(), bytes, asides: Vec::new(), named: true })
 }

@@ -30,6 +30,8 @@ pub struct Report {
     pub environment: Option<String>,
     /// Where the document came from, or `none`.
     pub source: String,
+    /// Whether the applied document is newer than that at its source.
+    pub stale: bool,
     /// The gates that are not passed yet.
     pub unmet: Vec<Unmet>,
     /// Why the pass failed.

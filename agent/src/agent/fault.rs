@@ -75,6 +75,13 @@ impl Fault {
         failure
     }
 
+    /// Whether another try may go well with nothing changed in configuration, document or medium.
+    pub(super) fn can_pass(&self) -> bool {
+        let failure = &self.failure;
+        let is_lasting = matches!(failure.code.as_str(), "EnvironmentNotFound" | "ImageBroken");
+        matches!(self.exit, Exit::Failed | Exit::TryAgain) && !is_lasting
+    }
+
     /// Tells the log.
     pub fn log(&self) {
         let Failure { stage, code, message, .. } = &self.failure;

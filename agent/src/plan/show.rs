@@ -20,8 +20,8 @@ const LONGEST: usize = 5000;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.kept {
-            writeln!(f, "no OVF environment: the files stay as they are")?;
+        if let Some(why) = self.kept {
+            writeln!(f, "{why}")?;
         }
         if self.interrupted {
             writeln!(

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
-use super::{Error, Result};
+use super::{Error, Result, Root};
 
 // linux/cdrom.h
 const CDROM_DRIVE_STATUS: u16 = 0x5326;
@@ -21,6 +21,26 @@ const CDS_DRIVE_NOT_READY: i32 = 3;
 
 mod ioctl {
     nix::ioctl_write_int_bad!(cdrom_drive_status, super::CDROM_DRIVE_STATUS as nix::libc::Ioctl);
+}
+
+/// How often the kernel looks for a swapped disc where nobody has said so, in milliseconds: what udev sets
+/// (60-block.rules).
+const MEDIA_POLL: &str = "2000";
+
+/// Has the kernel look for swapped discs in an optical drive and tell of them by uevents. Where that is set already, for the
+/// drive or for all of them, it stays as it is.
+///
+/// # Errors
+/// It cannot be set.
+pub fn watch_media(root: &Root, drive: &Path) -> Result<()> {
+    let Some(name) = drive.file_name().and_then(|name| name.to_str()) else { return Ok(()) };
+    let own = format!("/sys/block/{name}/events_poll_msecs");
+    let by_default = root.clue("/sys/module/block/parameters/events_dfl_poll_msecs");
+    // A disk whose media cannot be swapped has 0 there, or nothing.
+    if root.clue(&own).as_deref() == Some("-1") && by_default.is_none_or(|millis| millis == "0") {
+        root.set(&own, MEDIA_POLL)?;
+    }
+    Ok(())
 }
 
 /// What an open of a drive found.

@@ -7,7 +7,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
@@ -61,6 +61,17 @@ impl Root {
     /// A path of this tree as a path of the machine we run on, to show to people.
     pub fn outside(&self, path: &Path) -> PathBuf {
         self.path.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// Writes a setting of the kernel's, as in `/sys`: into what is there, and at once.
+    ///
+    /// # Errors
+    /// There is no such setting, or it takes another value only.
+    pub(super) fn set(&self, path: impl AsRef<Path>, value: &str) -> Result<()> {
+        let path = path.as_ref();
+        let error = |source| Error::new("set", path, source);
+        let fd = self.resolve(path, OFlag::O_WRONLY).map_err(|errno| error(errno.into()))?;
+        File::from(fd).write_all(value.as_bytes()).map_err(error)
     }
 
     /// The contents of a file of at most `limit` bytes; `None` where there is none.

@@ -24,6 +24,8 @@ pub enum Source {
     FwCfg,
     /// A systemd credential: `credential`.
     Credential,
+    /// The host, by the port: `channel`. Nothing that can be named: the host sends when it wants.
+    Channel,
 }
 
 impl fmt::Display for Source {
@@ -34,6 +36,7 @@ impl fmt::Display for Source {
             Self::Guestinfo => f.write_str("guestinfo"),
             Self::FwCfg => f.write_str("fwcfg"),
             Self::Credential => f.write_str("credential"),
+            Self::Channel => f.write_str("channel"),
         }
     }
 }
@@ -124,7 +127,7 @@ mod tests {
             let source: Source = text.parse().expect(text);
             assert_eq!(source.to_string(), text, "shown as it is written");
         }
-        for text in ["", "iso", "iso:", "cd:/dev/sr0", "/dev/sr0", "fwcfg:x", "credential:"] {
+        for text in ["", "iso", "iso:", "cd:/dev/sr0", "/dev/sr0", "fwcfg:x", "credential:", "channel"] {
             text.parse::<Source>().expect_err(text);
         }
     }

@@ -21,6 +21,7 @@ mod platform;
 mod power;
 mod transport;
 mod units;
+mod watch;
 
 use libtest_mimic::{Arguments, Trial};
 use qemu_tests::{Bench, Lab};
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         apply::TRIALS,
         power::TRIALS,
         units::TRIALS,
+        watch::TRIALS,
         pass::TRIALS,
         platform::TRIALS,
         transport::TRIALS,

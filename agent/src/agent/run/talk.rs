@@ -9,7 +9,7 @@ use tracing::warn;
 use super::{PORT, Running};
 use crate::agent::chain;
 use crate::agent::link::Link;
-use crate::protocol::{self, Answer, FromHost};
+use crate::protocol::{self, Answer, FromHost, Sent};
 use crate::report::Report;
 use crate::sys::caller;
 use crate::sys::clock::now;
@@ -78,20 +78,38 @@ impl Running {
     pub(super) fn listen(&mut self) {
         let Some(link) = &mut self.link else { return };
         match link.read() {
-            Ok(messages) => messages.into_iter().for_each(|message| self.answer(message)),
+            Ok(messages) => messages.into_iter().for_each(|message| self.heard(message)),
             Err(error) => return self.lost_port(&error),
         }
         self.write();
     }
 
-    fn answer(&mut self, message: Result<FromHost, Answer>) {
-        let answer = match message {
-            Ok(FromHost::Ack { boot, session, seq }) => {
-                return self.reporter.acknowledged(&boot, &session, seq);
-            }
-            Ok(FromHost::Query { id }) => Answer::ok(id),
-            Err(answer) => answer,
-        };
+    fn heard(&mut self, message: Result<FromHost, Answer>) {
+        match message {
+            Ok(FromHost::Ack { boot, session, seq }) => self.reporter.acknowledged(&boot, &session, seq),
+            Ok(FromHost::Query { id }) => self.answer(Answer::ok(id)),
+            Ok(FromHost::Environment(sent)) => self.environment(sent),
+            Err(answer) => self.answer(answer),
+        }
+    }
+
+    /// A document is applied when its turn comes, and answered then; one that is sent once more is not applied once more.
+    fn environment(&mut self, sent: Sent) {
+        if let Some(answer) = self.answered.clone().filter(|answer| answer.to == sent.id) {
+            return self.answer(answer);
+        }
+        if self.passing.as_ref().is_some_and(|passing| passing.id.as_ref() == Some(&sent.id)) {
+            return;
+        }
+        let id = sent.id.clone();
+        if let Some(old) = self.watch.sent(sent).filter(|old| old.id != id) {
+            let message = "a newer document came before this one was begun with".to_owned();
+            self.answer(Answer::refused(old.id, "Superseded", message));
+        }
+    }
+
+    /// Answers a request; where it was done, after a report of how things stand then.
+    pub(super) fn answer(&mut self, answer: Answer) {
         if answer.ok {
             self.refresh();
         }
@@ -101,6 +119,7 @@ impl Running {
             }
             link.outbox.answer(answer);
         }
+        self.write();
     }
 
     fn write(&mut self) {

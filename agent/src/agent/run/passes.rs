@@ -1,0 +1,299 @@
+//! The search and the passes in the loop: how each begins, goes on and ends.
+//!
+//! Performs what `transport::wait` and `watch` decide. A pass has the machine to itself: while it is under way `machine` is
+//! nobody's, so there is one at a time.
+//!
+//! The first pass decides whether the guest is configured at all. A later one that fails leaves it as it is, for the files are
+//! those of before; the report tells of it, and the stage stays.
+
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::gates::Waiting;
+use super::{BUS, Running};
+use crate::agent::{Fault, Finder, Machine, Result, Step, chain};
+use crate::bus::{Bus, Conversation};
+use crate::protocol::Answer;
+use crate::ready::Gates;
+use crate::report::{Report, Stage};
+use crate::sys::Error;
+use crate::sys::clock::{Moment, now};
+use crate::sys::device::watch_media;
+use crate::transport::{self, Document, Source};
+use crate::watch::Cause;
+
+/// A pass that takes longer than this is told of: most are over before anybody could see it.
+const WORTH_TELLING: Duration = Duration::from_millis(200);
+
+/// The first search for the document.
+pub(super) struct Searching {
+    pub(super) finder: Finder,
+    pub(super) begin: Moment,
+    pub(super) look_at: Moment,
+}
+
+/// A pass under way.
+pub(super) struct Passing {
+    // Dropped first: it speaks by the bus.
+    conversation: Conversation<'static, Passed>,
+    bus: Rc<Bus>,
+    /// The request that it answers.
+    pub(super) id: Option<String>,
+    /// When it is worth telling of; `None` if it was told of.
+    tell_at: Option<Moment>,
+    /// Where the guest was before.
+    stage: Stage,
+}
+
+/// What became of a pass.
+struct Passed {
+    machine: Machine,
+    report: Report,
+    outcome: Result<()>,
+}
+
+impl Passing {
+    /// When [`Running::step`] has something to do, if nothing happens before.
+    pub(super) fn next(&self) -> Option<Moment> {
+        self.bus.next().into_iter().chain(self.tell_at).min()
+    }
+}
+
+impl Running {
+    /// Begins with the first search, or with the source that was named.
+    pub(super) fn start(&mut self) {
+        let begin = now();
+        let (Some(config), Some(machine)) = (&self.config, &self.machine) else { return };
+        match self.options.source {
+            Some(_) => self.look_again(true),
+            None => {
+                let finder = Finder::new(&config.transport, machine.verdict.is_vm(), begin);
+                self.searching = Some(Searching { finder, begin, look_at: begin });
+                self.search();
+            }
+        }
+    }
+
+    /// Looks for the first document.
+    pub(super) fn search(&mut self) {
+        let (Some(searching), Some(machine)) = (&mut self.searching, &mut self.machine) else { return };
+        let document = match searching.finder.look(machine, now()) {
+            Ok(Step::LookAt(moment)) => {
+                searching.look_at = moment;
+                return;
+            }
+            Ok(Step::Over(document)) => Ok(document),
+            Err(fault) => Err(fault),
+        };
+        machine.took.transport = (now() - searching.begin).as_micros() as u64;
+        self.searching = None;
+        self.begin(document, None);
+    }
+
+    /// Whether a pass could begin now.
+    pub(super) fn may_begin(&self) -> bool {
+        self.machine.is_some()
+    }
+
+    /// Begins what is to be done next, if nothing is being done. A search is over when the host sends, or somebody reloads.
+    pub(super) fn next_pass(&mut self) {
+        if !self.may_begin() {
+            return;
+        }
+        match self.watch.next(now()) {
+            None => {}
+            Some(Cause::Look) => self.look_again(false),
+            Some(Cause::Retry) => self.look_again(true),
+            Some(Cause::Sent(sent)) => {
+                self.searching = None;
+                self.begin(Ok(Some(Document::sent(&sent.document))), Some(sent.id));
+            }
+            Some(Cause::Reload) => {
+                self.searching = None;
+                match (self.options.load)(&self.root) {
+                    Ok(config) => {
+                        self.config = Some(Rc::new(config));
+                        self.look_again(true);
+                    }
+                    Err(problems) => {
+                        let stage = self.reporter.report().stage;
+                        self.failed(&Fault::configuration(&problems), stage);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks at the places of documents. Without `anyhow` there is a pass only where there is another document than before: one
+    /// that is gone is not one that is empty.
+    fn look_again(&mut self, anyhow: bool) {
+        let (Some(config), Some(machine)) = (&self.config, &mut self.machine) else { return };
+        let begin = now();
+        let document = match &self.options.source {
+            Some(source) => {
+                let document = transport::fetch(machine.here(), source, config.transport.method, false);
+                document.map(Some).map_err(Into::into)
+            }
+            None => {
+                let sighting = transport::look(machine.here(), &config.transport, &machine.boot);
+                for ignored in &sighting.ignored {
+                    warn!(stage = "transport", "ignored: {ignored}");
+                }
+                if sighting.pending {
+                    self.watch.not_ready(begin);
+                }
+                match (sighting.document, sighting.broken.into_iter().next()) {
+                    (None, Some(error)) if !sighting.pending => Err(error.into()),
+                    (document, _) => Ok(document),
+                }
+            }
+        };
+        machine.took.transport = (now() - begin).as_micros() as u64;
+        let is_news = match &document {
+            Ok(Some(document)) => machine.found != Some(document.digest()),
+            Ok(None) => false,
+            Err(_) => true,
+        };
+        if is_news || anyhow {
+            self.begin(document, None);
+        }
+    }
+
+    /// Begins a pass with a document, without one, or with the reason why there is none.
+    fn begin(&mut self, document: Result<Option<Document>>, id: Option<String>) {
+        let Some(config) = self.config.clone() else { return self.unconfigurable(id) };
+        let Some(mut machine) = self.machine.take() else { return };
+        let bus = Bus::new(&self.root).and_then(|bus| self.poll.add(&bus, BUS).map(|()| Rc::new(bus)));
+        let bus = match bus {
+            Ok(bus) => bus,
+            Err(error) => {
+                self.machine = Some(machine);
+                return self.fail(&Fault::outside(&Error::new("wait for", "a pass", error)));
+            }
+        };
+        let stage = self.reporter.report().stage;
+        let first = !self.is_configured;
+        if first && document.is_ok() {
+            self.report(|report| report.stage = Stage::Configuring);
+        }
+        let mut report = self.reporter.report().clone();
+        let by = Rc::clone(&bus);
+        let conversation = bus.start(async move {
+            let outcome = machine.pass_by_steps(&by, &config, |_| document, &mut report).await;
+            Passed { machine, report, outcome }
+        });
+        let tell_at = (!first).then(|| now() + WORTH_TELLING);
+        self.passing = Some(Passing { conversation, bus, id, tell_at, stage });
+        // Most passes wait for nobody, and are over with their first step.
+        if let Err(error) = self.step() {
+            warn!("cannot wait for a pass: {error}");
+        }
+    }
+
+    /// Without a configuration there is no pass; why there is none was said.
+    fn unconfigurable(&mut self, id: Option<String>) {
+        if let (Some(id), Some(failure)) = (id, self.reporter.report().failure.clone()) {
+            self.answer(Answer::failed(id, failure));
+        }
+    }
+
+    /// Goes on with the pass as far as that can be now.
+    pub(super) fn step(&mut self) -> io::Result<()> {
+        let Some(passing) = &mut self.passing else { return Ok(()) };
+        if let Some(passed) = passing.bus.step(&mut passing.conversation)? {
+            let Passing { id, stage, .. } = self.passing.take().expect("it is under way");
+            self.passed(passed, id, stage);
+        } else if passing.tell_at.is_some_and(|at| at <= now()) {
+            passing.tell_at = None;
+            self.report(|report| report.stage = Stage::Configuring);
+        }
+        Ok(())
+    }
+
+    fn passed(&mut self, Passed { machine, report, outcome }: Passed, id: Option<String>, stage: Stage) {
+        let took = machine.took;
+        let pinned = machine.boot.pinned();
+        self.machine = Some(machine);
+        let changed = !report.changed.is_empty();
+        self.reporter.note(|current| {
+            current.adopt(report);
+            current.took_us = took;
+        });
+        let mut answer = id.map(Answer::ok);
+        match outcome {
+            Ok(()) => {
+                self.watch.succeeded();
+                let first = !std::mem::replace(&mut self.is_configured, true);
+                self.watch_drive(pinned.as_ref());
+                self.reporter.note(|report| report.failure = None);
+                if first || changed || self.waiting.is_some() {
+                    self.wait_for_gates();
+                } else {
+                    self.report(|report| report.stage = stage);
+                }
+            }
+            Err(mut fault) => {
+                // The host sends again by itself.
+                let again = self.watch.failed(fault.can_pass() && answer.is_none(), now());
+                fault.failure.is_final = !again;
+                answer = answer.map(|answer| Answer::failed(answer.to, fault.for_report()));
+                self.failed(&fault, stage);
+            }
+        }
+        if let Some(answer) = answer {
+            self.answered = Some(answer.clone());
+            self.answer(answer);
+        }
+    }
+
+    /// What was to be done failed; a guest that is configured stays as it is, at `stage`.
+    fn failed(&mut self, fault: &Fault, stage: Stage) {
+        if !self.is_configured {
+            return self.fail(fault);
+        }
+        fault.log();
+        self.report(|report| {
+            report.stage = stage;
+            report.failure = Some(fault.for_report());
+        });
+    }
+
+    fn wait_for_gates(&mut self) {
+        let Some(config) = &self.config else { return };
+        let mut conditions = config.ready.clone();
+        if !self.root.is_system() && !conditions.tcp.is_empty() {
+            info!(stage = "gates", "under --root, tcp gates are not tried");
+            conditions.tcp.clear();
+        }
+        let begin = now();
+        self.probes.clear();
+        self.waiting = Some(Waiting { gates: Gates::new(&conditions, begin), begin });
+        self.try_gates();
+    }
+
+    /// Has the kernel look for swapped discs in the drive that the document came from, where nobody else does.
+    fn watch_drive(&self, pinned: Option<&Source>) {
+        if let Some(Source::Iso(drive)) = pinned
+            && self.root.is_system()
+            && let Err(error) = watch_media(&self.root, drive)
+        {
+            warn!(stage = "transport", "a disc that is swapped may not be noticed: {}", chain(&error));
+        }
+    }
+
+    pub(super) fn fail(&mut self, fault: &Fault) {
+        fault.log();
+        self.waiting = None;
+        self.probes.clear();
+        self.report(|report| {
+            report.stage = Stage::Failed;
+            report.deadline_ms = None;
+            report.failure = Some(fault.for_report());
+        });
+    }
+}

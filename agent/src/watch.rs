@@ -1,0 +1,199 @@
+//! When the guest is configured anew: because of an event, because the host or somebody here wants it, or because the last
+//! pass failed and another may not.
+//!
+//! Pure: events and times in, the cause of the next pass out. Decides the order, the quiet that is waited for after an event
+//! of a device (libata tells of one swap twice), and how often a pass is repeated. Whether there is anything new is for
+//! whoever looks; what a pass does, for `agent`.
+
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use crate::protocol::Sent;
+use crate::sys::clock::Moment;
+
+/// So long after the last event of a device it is looked at.
+const QUIET: Duration = Duration::from_millis(300);
+/// But not later than this after the first.
+const LONGEST_QUIET: Duration = Duration::from_secs(2);
+/// A drive that does not know yet what is in it is looked at again after this long, so many times.
+const NOT_READY: Duration = Duration::from_millis(500);
+const MOST_LOOKS: u32 = 20;
+/// A pass that failed is repeated after 1, 2, 4 ... seconds, so many times; the longest pause is the sixth.
+const MOST_RETRIES: u32 = 10;
+const LONGEST_PAUSE: u32 = 6;
+
+/// Why there is to be another pass.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Something about a device has changed: if there is another document than before, it is to be applied.
+    Look,
+    /// The host has sent a document.
+    Sent(Sent),
+    /// Somebody wants configuration and document to be read again.
+    Reload,
+    /// The last pass failed, and may not fail again.
+    Retry,
+}
+
+/// What is to be done, and when.
+#[derive(Debug, Default)]
+pub struct Watch {
+    /// When to look, and when at the latest.
+    look: Option<(Moment, Moment)>,
+    /// Looks in a row that found a drive not ready.
+    looks: u32,
+    sent: Option<Sent>,
+    reload: bool,
+    retry: Option<Moment>,
+    /// Passes in a row that failed.
+    failures: u32,
+}
+
+impl Watch {
+    /// A device that may hold the document has come or changed.
+    pub fn device_event(&mut self, now: Moment) {
+        let latest = self.look.map_or(now + LONGEST_QUIET, |(_, latest)| latest);
+        self.look = Some((latest.min(now + QUIET), latest));
+        self.looks = 0;
+    }
+
+    /// A drive was not ready when it was looked at.
+    pub fn not_ready(&mut self, now: Moment) {
+        if self.look.is_none() && self.looks < MOST_LOOKS {
+            self.looks += 1;
+            self.look = Some((now + NOT_READY, now + NOT_READY));
+        }
+    }
+
+    /// The host has sent a document. Returns one that was not begun with and is not needed any more.
+    pub fn sent(&mut self, sent: Sent) -> Option<Sent> {
+        self.sent.replace(sent)
+    }
+
+    /// Somebody wants everything to be read again.
+    pub fn reload(&mut self) {
+        self.reload = true;
+    }
+
+    /// A pass has succeeded: nothing has to be repeated.
+    pub fn succeeded(&mut self) {
+        self.failures = 0;
+        self.retry = None;
+    }
+
+    /// A pass has failed. Returns whether it will be repeated; `can_pass` says whether that may help.
+    pub fn failed(&mut self, can_pass: bool, now: Moment) -> bool {
+        let again = can_pass && self.failures < MOST_RETRIES;
+        self.retry = again.then(|| now + Duration::from_secs(1 << self.failures.min(LONGEST_PAUSE)));
+        self.failures += 1;
+        again
+    }
+
+    /// When [`Self::next`] has something, if nothing happens before.
+    pub fn at(&self) -> Option<Moment> {
+        if self.sent.is_some() || self.reload {
+            return Some(Moment::ZERO);
+        }
+        let look = self.look.map(|(at, _)| at);
+        look.into_iter().chain(self.retry).min()
+    }
+
+    /// What is to be done now. To be asked while no pass is under way.
+    pub fn next(&mut self, now: Moment) -> Option<Cause> {
+        if let Some(sent) = self.sent.take() {
+            return Some(Cause::Sent(sent));
+        }
+        if std::mem::take(&mut self.reload) {
+            (self.look, self.retry) = (None, None);
+            return Some(Cause::Reload);
+        }
+        if self.retry.is_some_and(|at| at <= now) {
+            // It looks as well.
+            (self.look, self.retry) = (None, None);
+            return Some(Cause::Retry);
+        }
+        if self.look.is_some_and(|(at, _)| at <= now) {
+            self.look = None;
+            return Some(Cause::Look);
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cause, MOST_LOOKS, Watch};
+    use crate::protocol::Sent;
+    use std::time::Duration;
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn sent(id: &str) -> Sent {
+        Sent { id: id.to_owned(), document: "<Environment/>".to_owned().into() }
+    }
+
+    #[test]
+    fn events_of_a_device_are_waited_out_but_not_for_ever() {
+        let mut watch = Watch::default();
+        assert_eq!((watch.at(), watch.next(ms(0))), (None, None));
+        watch.device_event(ms(1000));
+        watch.device_event(ms(1200));
+        assert_eq!((watch.at(), watch.next(ms(1499))), (Some(ms(1500)), None));
+        assert_eq!((watch.next(ms(1500)), watch.at()), (Some(Cause::Look), None));
+        for event in (2000..6000).step_by(100) {
+            watch.device_event(ms(event));
+        }
+        assert_eq!(watch.at(), Some(ms(4000)), "a drive that never rests is looked at all the same");
+    }
+
+    #[test]
+    fn a_drive_that_is_not_ready_is_looked_at_again_for_a_while() {
+        let mut watch = Watch::default();
+        let mut now = ms(0);
+        for _ in 0..MOST_LOOKS {
+            watch.not_ready(now);
+            now = watch.at().expect("another look");
+            assert_eq!(watch.next(now), Some(Cause::Look));
+        }
+        watch.not_ready(now);
+        assert_eq!(watch.at(), None);
+        watch.device_event(now);
+        assert_eq!(watch.next(now + ms(300)), Some(Cause::Look));
+        watch.not_ready(now);
+        assert!(watch.at().is_some(), "an event begins anew");
+    }
+
+    #[test]
+    fn the_newest_document_counts_and_comes_first() {
+        let mut watch = Watch::default();
+        watch.device_event(ms(0));
+        watch.reload();
+        assert_eq!(watch.sent(sent("1")), None);
+        assert_eq!(watch.sent(sent("2")), Some(sent("1")));
+        assert_eq!(watch.at(), Some(ms(0)), "at once");
+        assert_eq!(watch.next(ms(1)), Some(Cause::Sent(sent("2"))));
+        assert_eq!(watch.next(ms(1)), Some(Cause::Reload));
+        assert_eq!(watch.next(ms(1000)), None, "which has looked, too");
+    }
+
+    #[test]
+    fn what_failed_is_repeated_less_and_less_often_and_then_no_more() {
+        let mut watch = Watch::default();
+        let mut now = ms(0);
+        for pause in [1, 2, 4, 8, 16, 32, 64, 64, 64, 64] {
+            assert!(watch.failed(true, now));
+            assert_eq!(watch.at(), Some(now + ms(pause * 1000)));
+            now += ms(pause * 1000);
+            assert_eq!(watch.next(now), Some(Cause::Retry));
+        }
+        assert!(!watch.failed(true, now) && watch.at().is_none());
+        watch.succeeded();
+        assert!(!watch.failed(false, now), "where it does not help it is not done");
+        assert!(watch.failed(true, now), "a success begins anew");
+        watch.succeeded();
+        assert_eq!(watch.at(), None);
+    }
+}
