@@ -279,11 +279,11 @@ fn base64(bytes: &[u8]) -> String {
 fn shell_words_are_read_by_sh() {
     try_all(&Format {
         escape: "shell",
-        body: "# for {{ here }}\nX={{ x | b64decode }}\nZ={{ x | b64decode | sh }}\nY=$(printf %s {{ x | b64decode | sh }})\n",
+        body: "# for {{ here }}\nX={{ x | b64decode }}\nZ={{ x | b64decode | sh }}\nY=$(printf %s {{ x | b64decode | sh }})\nW={{ \"w\" ~ x | b64decode ~ \"w\" }}\n",
         reader: &[
             "sh",
             "-ec",
-            "for file; do (. \"$file\"; [ \"$X\" = \"$Z\" ]; printf %s \"$X\" > \"$file.read\"); done",
+            "for file; do (. \"$file\"; [ \"$X\" = \"$Z\" ]; [ \"w${X}w\" = \"$W\" ]; printf %s \"$X\" > \"$file.read\"); done",
             "sh",
         ],
         holds_all: false,

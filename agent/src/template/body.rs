@@ -1,12 +1,16 @@
 //! A piece of Tera that was read and may be given to the engine: a template's body, a `when`, a derived value.
 //!
-//! Decides how every `{{ x }}` is rewritten to pass through a print function, and translates positions of the rewritten
-//! text back to the file that somebody wrote. Which print function is the caller's to say.
+//! Decides how every `{{ x }}` is rewritten to pass through a print function, and every operand of `~` through a filter
+//! that lets only what can be printed pass; and translates positions of the rewritten text back to the file that somebody
+//! wrote. Which print function is the caller's to say.
 
 #![forbid(unsafe_code)]
 
 use super::scan::{Piece, Tag, TagKind, pieces, tags};
 use crate::problem::At;
+
+/// The filter for operands of `~`. Templates cannot spell it: it is none of those that they may name.
+pub(super) const JOINED: &str = "__joined";
 
 /// Where a text stands in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,12 +47,14 @@ pub(super) struct Body {
     pub(super) origin: Origin,
     /// What each `{{ x }}` is rewritten to call, in order.
     pub(super) functions: Vec<&'static str>,
-    /// Where in the rewritten text something was put in, and how much, in order.
-    insertions: Vec<(usize, usize)>,
+    /// Where in the rewritten text something was put in, how much, and how far before it begins what it is about, in order.
+    insertions: Vec<(usize, usize, usize)>,
 }
 
 impl Body {
-    /// Wraps the expression of every `{{ x }}` into a call of what `function` says: `{{ function(v=(x)) }}`.
+    /// Wraps the expression of every `{{ x }}` into a call of what `function` says, `{{ function(v=(x)) }}`, and makes every
+    /// `a ~ b`, in whatever tag, `a | __joined ~ b | __joined`. A filter binds tighter than any operator: of a sum it takes
+    /// the last number, and gives it back.
     pub(super) fn rewrite(
         body: &str,
         origin: Origin,
@@ -62,21 +68,32 @@ impl Body {
             functions: Vec::new(),
             insertions: Vec::new(),
         };
+        let filter = format!(" | {JOINED}");
         let mut done = 0;
-        for tag in tags(pieces).filter(|tag| tag.kind == TagKind::Print) {
-            let function = function(tag);
-            this.functions.push(function);
-            this.copy(&body[done..tag.inside.start], &format!(" {function}(v=("));
-            this.copy(&body[tag.inside.clone()], ")) ");
-            done = tag.inside.end;
+        for tag in tags(pieces) {
+            let print = (tag.kind == TagKind::Print).then(|| function(tag));
+            if let Some(function) = print {
+                this.functions.push(function);
+                this.copy(&body[done..tag.inside.start], &format!(" {function}(v=("), 0);
+                done = tag.inside.start;
+            }
+            for end in tag.joined() {
+                let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
+                this.copy(&body[done..end], &filter, end - body[..end].trim_end_matches(is_name).len());
+                done = end;
+            }
+            if print.is_some() {
+                this.copy(&body[done..tag.inside.end], ")) ", 0);
+                done = tag.inside.end;
+            }
         }
-        this.copy(&body[done..], "");
+        this.copy(&body[done..], "", 0);
         this
     }
 
-    fn copy(&mut self, text: &str, insertion: &str) {
+    fn copy(&mut self, text: &str, insertion: &str, back: usize) {
         self.rewritten.push_str(text);
-        self.insertions.push((self.rewritten.len(), insertion.len()));
+        self.insertions.push((self.rewritten.len(), insertion.len(), back));
         self.rewritten.push_str(insertion);
     }
 
@@ -89,11 +106,12 @@ impl Body {
 
     /// The position in the file of a byte of the rewritten text, and the tag that it is in, as it is written.
     pub(super) fn locate(&self, rewritten: usize) -> (At, Option<&str>) {
+        // An insertion that holds the byte counts up to it, and then by what it is about.
         let inserted: usize = self
             .insertions
             .iter()
-            .take_while(|(at, _)| *at < rewritten)
-            .map(|(at, len)| (*len).min(rewritten - at))
+            .take_while(|(at, ..)| *at < rewritten)
+            .map(|(at, len, back)| if rewritten < at + len { rewritten - at + back } else { *len })
             .sum();
         let mut byte = rewritten.saturating_sub(inserted).min(self.original.len());
         // A call begins before its argument's blank: point at the word.
@@ -113,16 +131,22 @@ mod tests {
 
     #[test]
     fn a_rewritten_body_knows_where_things_stood() {
-        let body = "a\n{{ x }} and {{- y | f -}}\n";
+        let body = "a\n{{ x }} and {{- y | f -}}\n{% if z ~ 1 %}{{ w }}";
         let origin = Origin { at: At { line: 5, column: 1 }, exact: true };
         let body = Body::rewrite(body, origin, &pieces(body).expect(body), |_| "p");
-        assert_eq!(body.rewritten, "a\n{{ p(v=( x )) }} and {{- p(v=( y | f )) -}}\n");
+        assert_eq!(
+            body.rewritten,
+            "a\n{{ p(v=( x )) }} and {{- p(v=( y | f )) -}}\n{% if z | __joined ~ 1 | __joined %}{{ p(v=( w )) }}"
+        );
         for (text, line, column, tag) in [
             ("a", 5, 1, None),
             ("p(v=( x", 6, 4, Some("x")),
             ("x", 6, 4, Some("x")),
             ("p(v=( y", 6, 17, Some("y | f")),
             ("f )", 6, 21, Some("y | f")),
+            ("| __joined ~", 7, 7, Some("if z ~ 1")),
+            ("~ 1", 7, 9, Some("if z ~ 1")),
+            ("p(v=( w", 7, 18, Some("w")),
         ] {
             let byte = body.rewritten.find(text).expect(text);
             assert_eq!(body.locate(byte), (At { line, column }, tag), "{text}");

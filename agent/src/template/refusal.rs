@@ -26,6 +26,11 @@ refusals! {
     NULL = "has no value here, since its property is not set; put it into {% if %}, or add | default(value=\"...\")";
     /// A list or a map.
     COMPOSITE = "is a list or a map; print its parts, or add | json";
+    /// Null beside a `~`.
+    JOINS_NULL = "joins by ~ what has no value here, since its property is not set; put it into {% if %}, or write \
+        (x | default(value=\"...\")) in its place";
+    /// A list or a map beside a `~`.
+    JOINS_COMPOSITE = "joins a list or a map by ~; write (x | join(sep=\",\")) or (x | json) in its place, or print its parts";
     /// A name or field that is not there.
     UNDEFINED = "is not defined";
     /// Not plain enough for `escape = "none"`.
@@ -72,6 +77,11 @@ impl Refusal {
     /// What it means, and what would mend it.
     pub(super) fn sentence(self) -> &'static str {
         self.0
+    }
+
+    /// Whether it is for want of a value.
+    pub(super) fn is_null(self) -> bool {
+        self == Self::NULL || self == Self::JOINS_NULL
     }
 
     /// The refusal that an engine's message is.

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// `{{ ... }}` or `{% ... %}`.
@@ -145,6 +146,36 @@ impl<'a> Tag<'a> {
         }
     }
 
+    /// The bytes behind the operands of every `~`: the ends of what it joins, as the engine reads it, of which a filter
+    /// put there is the last. A text in quotes is left out, since it needs no looking at.
+    pub(super) fn joined(&self) -> BTreeSet<usize> {
+        let is_join = |word: &Word<'_>| word.kind == WordKind::Sign && word.text == "~";
+        let joins = self.words.iter().enumerate().filter(|(_, word)| is_join(word)).map(|(index, _)| index);
+        joins.flat_map(|join| [&self.words[..join], self.operand(join + 1)]).filter_map(behind).collect()
+    }
+
+    /// The words of the operand of `~` that begins with word `start`: filters, fields and brackets belong to it, and a
+    /// sign of arithmetic, of which the engine knows that both sides are numbers, ends it.
+    fn operand(&self, start: usize) -> &[Word<'a>] {
+        let words = self.words.get(start..).unwrap_or_default();
+        let mut depth = 0;
+        let end = words.iter().position(|word| match (word.kind, word.text) {
+            (WordKind::Sign, "(" | "[" | "?[" | "{") => {
+                depth += 1;
+                false
+            }
+            (WordKind::Sign, ")" | "]" | "}") => {
+                depth -= 1;
+                depth < 0
+            }
+            _ if depth > 0 => false,
+            (WordKind::Sign, sign) => !matches!(sign, "." | "?." | "|"),
+            (WordKind::Name, name) => matches!(name, "and" | "or" | "not" | "is" | "in" | "if" | "else"),
+            (WordKind::Literal, _) => false,
+        });
+        &words[..end.unwrap_or(words.len())]
+    }
+
     /// Where a name stands in it, whatever part it plays.
     pub(super) fn position(&self, name: &str) -> Option<usize> {
         self.words.iter().find(|word| word.kind == WordKind::Name && word.text == name).map(|word| word.at)
@@ -193,6 +224,12 @@ impl<'a> Tag<'a> {
             _ => Vec::new(),
         }
     }
+}
+
+/// The byte behind words that are an operand, or end in one; none for a text in quotes.
+fn behind(words: &[Word<'_>]) -> Option<usize> {
+    let last = words.last().filter(|word| !word.text.starts_with(['"', '\'', '`']))?;
+    Some(last.at + last.text.len())
 }
 
 /// A part of a body: text that goes into the file as it is, or a tag.
@@ -443,6 +480,29 @@ mod tests {
                 })
                 .collect();
             assert_eq!(text, printed, "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_joined_is_known_by_where_it_ends() {
+        for (body, want) in [
+            ("{{ a }}", "{{ a }}"),
+            ("{{ a ~ b ~ c }}", "{{ a! ~ b! ~ c! }}"),
+            ("{{ 'x' ~ a ~ \"y\" }}", "{{ 'x' ~ a! ~ \"y\" }}"),
+            ("{{ a.b[0] | f(x=c) ~ d?.e?[f] | g }}", "{{ a.b[0] | f(x=c)! ~ d?.e?[f] | g! }}"),
+            ("{{ (a ~ b) | f ~ [c, d] }}", "{{ (a! ~ b!) | f! ~ [c, d]! }}"),
+            ("{{ f(x=a ~ b, y=[c ~ d]) }}", "{{ f(x=a! ~ b!, y=[c! ~ d!]) }}"),
+            ("{{ a ~ b if c ~ d == e else f ~ g }}", "{{ a! ~ b! if c! ~ d! == e else f! ~ g! }}"),
+            ("{% if a and b ~ c != d or e %}", "{% if a and b! ~ c! != d or e %}"),
+            ("{% for x in a ~ b %}", "{% for x in a! ~ b! %}"),
+            ("{{ '~' ~ a ~ -1 + b }}", "{{ '~' ~ a! ~ -1 + b }}"),
+            ("{{ a ~ }}", "{{ a! ~ }}"),
+        ] {
+            let pieces = pieces(body).expect(body);
+            let mut marked = body.to_owned();
+            let ends = tags(&pieces).flat_map(super::Tag::joined);
+            ends.collect::<Vec<_>>().into_iter().rev().for_each(|end| marked.insert(end, '!'));
+            assert_eq!(marked, want);
         }
     }
 

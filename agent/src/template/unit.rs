@@ -11,7 +11,7 @@ use std::io;
 
 use tera::{Context, Error, ErrorKind, Kwargs, State, Tera, TeraResult, Value};
 
-use super::body::{Body, Origin};
+use super::body::{Body, JOINED, Origin};
 use super::context::MASK;
 use super::escape::{Print, json_literal};
 use super::filters;
@@ -123,7 +123,9 @@ impl Unit {
         match engine.render(&self.name, context) {
             Ok(text) => Ok(Some(text)),
             Err(error) => match error.kind() {
-                ErrorKind::RenderingError(report) if Refusal::of(report.message()) == Some(Refusal::NULL) => {
+                ErrorKind::RenderingError(report)
+                    if Refusal::of(report.message()).is_some_and(Refusal::is_null) =>
+                {
                     Ok(None)
                 }
                 _ => Err(self.problem(&error, UNFIT)),
@@ -204,8 +206,19 @@ pub(super) fn new_engine() -> Tera {
     for print in Print::ALL {
         engine.register_function(print.function(), print);
     }
+    engine.register_filter(JOINED, joined);
     filters::register(&mut engine);
     engine
+}
+
+/// An operand of `~`, if it is one that could be printed; the engine would write null as nothing, and a list in its own way.
+fn joined(value: Value, _: Kwargs, _: &State<'_>) -> TeraResult<Value> {
+    match plain_text(&value) {
+        Err(Refusal::NULL) => Err(Refusal::JOINS_NULL.into()),
+        Err(Refusal::COMPOSITE) => Err(Refusal::JOINS_COMPOSITE.into()),
+        Err(refusal) => Err(refusal.into()),
+        Ok(_) => Ok(value),
+    }
 }
 
 impl tera::Function<TeraResult<Value>> for Print {
