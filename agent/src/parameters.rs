@@ -109,6 +109,13 @@ impl Declared {
         self.by_name.contains_key(name)
     }
 
+    /// The type of a parameter wherever it is not null.
+    pub(crate) fn kind(&self, name: &str) -> Option<Type> {
+        let parameter = self.by_name.get(name)?;
+        let kind = parameter.kind.clone();
+        Some(if parameter.entity == Entity::Every { Type::Map(Box::new(kind)) } else { kind })
+    }
+
     /// Whether the values of a parameter are secret. Sensitivity belongs to the key: what one parameter says of a key
     /// holds for all that read it, also from a sibling.
     pub fn is_sensitive(&self, name: &str) -> bool {

@@ -13,6 +13,7 @@ mod derived;
 mod escape;
 mod filters;
 mod front_matter;
+mod kinds;
 mod names;
 mod path;
 mod quotes;
@@ -42,7 +43,7 @@ use derived::Derivations;
 use escape::Print;
 use front_matter::FrontMatter;
 use names::Scope;
-use path::{Slot, Target};
+use path::Target;
 use quotes::Printed;
 use scan::Tag;
 use unit::Unit;
@@ -91,7 +92,7 @@ impl TemplateSet {
         problems: &mut Vec<Problem>,
     ) -> Self {
         let derived = Derivations::check(derived, declared, problems);
-        let scope = Scope { declared, derived: &derived.sensitive, each: None };
+        let scope = Scope { declared, derived: &derived.known, each: None };
         let checked = sources.into_iter().filter_map(|source| Template::check(source, scope, problems));
         let mut templates: Vec<Template> = checked.collect();
         let conditions = conditions.into_iter().filter_map(|one| Condition::check(one, scope, problems));
@@ -203,7 +204,7 @@ impl Template {
         let FrontMatter { path, mode, owner, group, escape, when, for_each: each, rules } = front;
         let scope = Scope { each: each.as_ref().map(|(name, _)| name.as_str()), ..all };
         if let Some((name, at)) = &each {
-            let wrong = check_each(name, &path, scope);
+            let wrong = kinds::check_each(name, &path, scope);
             problems.extend(wrong.into_iter().map(|message| Problem::at(&file, *at, message)));
         }
         let when = when.and_then(|(text, origin)| {
@@ -240,39 +241,6 @@ impl Template {
     fn each(&self) -> Option<&str> {
         self.each.as_ref().map(|(name, _)| name.as_str())
     }
-}
-
-/// What is wrong with a `for-each`.
-fn check_each(name: &str, path: &Target, scope: Scope<'_>) -> Vec<String> {
-    let mut wrong = Vec::new();
-    if name != names::ADAPTERS && !scope.contains(name) {
-        wrong.push(format!("for-each: {}", scope.unknown(name)));
-    }
-    for own in names::EACH.into_iter().filter(|own| scope.contains(own)) {
-        wrong.push(format!("for-each makes the name `{own}`, which is declared in agent.toml; rename that"));
-    }
-    for slot in path.slots() {
-        match slot {
-            Slot::Index => {}
-            _ if scope.is_sensitive(name) => {
-                wrong.push(format!(
-                    "{slot}: `{name}` is sensitive, and cannot be part of a path; use {{index}}"
-                ));
-            }
-            Slot::Key if name == names::ADAPTERS => {
-                wrong.push(
-                    "{key}: `adapters` is a list, and has no keys; use {index} or {item.ifname}".to_owned(),
-                );
-            }
-            Slot::Item(field) if name == names::ADAPTERS => {
-                if !field.as_ref().is_some_and(|field| names::ADAPTER.contains(&field.as_str())) {
-                    wrong.push(format!("{slot}: an adapter has the fields {}", names::ADAPTER.join(", ")));
-                }
-            }
-            Slot::Key | Slot::Item(_) => {}
-        }
-    }
-    wrong
 }
 
 /// What a tag prints.

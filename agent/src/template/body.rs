@@ -34,6 +34,9 @@ impl Origin {
 
     /// The same for a text that has `len` characters put before it.
     pub(super) fn before(self, len: usize) -> Self {
+        if !self.exact {
+            return self;
+        }
         Self { at: At { column: self.at.column.saturating_sub(len), ..self.at }, ..self }
     }
 }
@@ -159,6 +162,7 @@ mod tests {
         let exact = Origin { at, exact: true };
         assert_eq!(exact.before(3).place("{{ ab", 3), at);
         assert_eq!(exact.place("ab\nc", 3), At { line: 4, column: 1 });
-        assert_eq!(Origin { at, exact: false }.place("ab\nc", 3), at);
+        let whole = Origin { at, exact: false };
+        assert_eq!((whole.place("ab\nc", 3), whole.before(3).place("{{ ab", 3)), (at, at));
     }
 }

@@ -15,10 +15,11 @@ use toml::Spanned;
 use super::body::Origin;
 use super::escape::Print;
 use super::front_matter::inside;
+use super::kinds::TEXT;
 use super::names::Scope;
 use super::scan::{Tag, pieces};
 use super::unit::{self, Unit};
-use crate::parameters::{Declared, name_objection};
+use crate::parameters::{Declared, Type, name_objection};
 use crate::problem::{At, Problem};
 
 /// A derived value as it was read.
@@ -43,8 +44,17 @@ impl DerivedSource {
 #[derive(Debug, Default)]
 pub(super) struct Derivations {
     in_order: Vec<Derivation>,
-    /// Their names, and whether they are secret.
-    pub(super) sensitive: BTreeMap<String, bool>,
+    /// What is known of them, by name.
+    pub(super) known: BTreeMap<String, Known>,
+}
+
+/// What is known of a derived value before any environment is seen.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known {
+    /// Whether it is secret.
+    pub(super) sensitive: bool,
+    /// Its type where it is not null, if that is certain.
+    pub(super) kind: Option<Type>,
 }
 
 #[derive(Debug)]
@@ -62,7 +72,7 @@ impl Derivations {
         declared: &Declared,
         problems: &mut Vec<Problem>,
     ) -> Self {
-        let known = sources.iter().map(|source| (source.name.clone(), false)).collect();
+        let known = sources.iter().map(|source| (source.name.clone(), Known::default())).collect();
         let scope = Scope { declared, derived: &known, each: None };
         let mut units = Vec::new();
         for DerivedSource { file, name, text, origin } in &sources {
@@ -77,7 +87,7 @@ impl Derivations {
                 });
             units.extend(unit.map(|unit| Derivation { name: name.clone(), unit, single }));
         }
-        let mut this = Self { in_order: Vec::new(), sensitive: known };
+        let mut this = Self { in_order: Vec::new(), known };
         let at =
             |name: &str| sources.iter().find(|source| source.name == name).map(|source| source.origin.at);
         let mut left = units;
@@ -96,9 +106,16 @@ impl Derivations {
                 break;
             };
             let one = left.remove(next);
-            let scope = Scope { declared, derived: &this.sensitive, each: None };
-            let secret = one.unit.names.iter().any(|name| scope.is_sensitive(name));
-            this.sensitive.insert(one.name.clone(), secret);
+            let scope = Scope { declared, derived: &this.known, each: None };
+            let known = Known {
+                sensitive: one.unit.names.iter().any(|name| scope.is_sensitive(name)),
+                kind: if one.single {
+                    one.unit.sole_name().and_then(|it| scope.kind(&it))
+                } else {
+                    Some(TEXT)
+                },
+            };
+            this.known.insert(one.name.clone(), known);
             this.in_order.push(one);
         }
         this
@@ -182,7 +199,7 @@ pub(super) fn compile(
     declared: &Declared,
     problems: &mut Vec<Problem>,
 ) {
-    let scope = Scope { declared, derived: &derivations.sensitive, each: None };
+    let scope = Scope { declared, derived: &derivations.known, each: None };
     let units: Vec<_> = derivations.units().collect();
     unit::compile(engine, &units, scope, problems);
 }

@@ -1,13 +1,15 @@
 //! What templates and expressions may say: names that are declared, statements, filters and functions that there are.
 //!
 //! Decides that by our own reading of the tags, so that it is said where a name stands, also in branches that are not
-//! taken. Whether the engine agrees is asked in `unit`.
+//! taken. What the types of these names rule out is decided in `kinds`; whether the engine agrees is asked in `unit`.
 
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::derived::Known;
 use super::filters;
+use super::kinds;
 use super::scan::{Piece, Tag, TagKind, Use, tags};
 use crate::parameters::Declared;
 
@@ -15,8 +17,8 @@ use crate::parameters::Declared;
 #[derive(Clone, Copy)]
 pub(super) struct Scope<'a> {
     pub(super) declared: &'a Declared,
-    /// Derived values, and whether they are secret.
-    pub(super) derived: &'a BTreeMap<String, bool>,
+    /// What is known of derived values.
+    pub(super) derived: &'a BTreeMap<String, Known>,
     /// What there is a file for each element of.
     pub(super) each: Option<&'a str>,
 }
@@ -39,7 +41,7 @@ impl Scope<'_> {
     /// Whether its values are secret; an element is as secret as its list.
     pub(super) fn is_sensitive(&self, name: &str) -> bool {
         let name = self.each.filter(|_| EACH.contains(&name)).unwrap_or(name);
-        self.declared.is_sensitive(name) || self.derived.get(name).is_some_and(|sensitive| *sensitive)
+        self.declared.is_sensitive(name) || self.derived.get(name).is_some_and(|known| known.sensitive)
     }
 
     fn names(&self) -> Vec<&str> {
@@ -88,6 +90,7 @@ enum Shape {
     Text,
     /// A map with these fields, each of them text or a number.
     Fields(&'static [&'static str]),
+    /// Has a type of ours.
     List,
 }
 
@@ -170,24 +173,17 @@ fn check_names(pieces: &[Piece<'_>], scope: Scope<'_>, complain: &mut impl FnMut
         if made.contains(name) && !name.starts_with("__") {
             continue;
         }
+        if let Some(wrong) = kinds::check_use(&found, scope) {
+            complain(at, wrong);
+            continue;
+        }
         if scope.each.is_some() && EACH.contains(&name) {
-            if let ("item", Some(ADAPTERS), Some(field)) = (name, scope.each, field)
-                && !ADAPTER.contains(&field)
-            {
-                complain(at, format!("an adapter has the fields {}; write one of them", ADAPTER.join(", ")));
-            }
             continue;
         }
         if let Some((_, shape)) = SURROUNDINGS.iter().find(|(known, _)| *known == name) {
             match (shape, field) {
-                (Shape::Text | Shape::List, None) => {}
+                (Shape::Text, None) | (Shape::List, _) => {}
                 (Shape::Text, Some(_)) => complain(at, format!("`{name}` is plain text and has no fields")),
-                (Shape::List, Some(_)) => {
-                    complain(
-                        at,
-                        format!("`{name}` is a list; write {{% for x in {name} %}} and use x's fields"),
-                    );
-                }
                 (Shape::Fields(fields), Some(field)) if fields.contains(&field) => {
                     if deeper {
                         complain(at, format!("`{name}.{field}` is plain text and has no fields"));

@@ -127,7 +127,7 @@ impl TemplateSet {
         let mut problems = Vec::new();
         let mut output = Output::default();
         for template in &self.templates {
-            let scope = Scope { declared, derived: &self.derived.sensitive, each: template.each() };
+            let scope = Scope { declared, derived: &self.derived.known, each: template.each() };
             template.render(&self.engine, &view, scope, &mut output, &mut problems);
         }
         one_each(&mut output, &mut problems);
@@ -152,7 +152,7 @@ impl TemplateSet {
         let masked = self.templates.iter().any(|template| template.sensitive).then(|| {
             let mut masked = context(parameters, surroundings, |name| declared.is_sensitive(name));
             for (name, value) in &derived {
-                let hidden = self.derived.sensitive[*name] && !value.is_none();
+                let hidden = self.derived.known[*name].sensitive && !value.is_none();
                 let value = if hidden { Value::safe_string(MASK) } else { value.clone() };
                 masked.insert_value((*name).to_owned(), value);
             }

@@ -68,7 +68,7 @@ impl TemplateSet {
         let view = self.view(declared, parameters, surroundings)?;
         let View { plain, masked } = &view;
         for template in &self.templates {
-            let scope = Scope { declared, derived: &self.derived.sensitive, each: template.each() };
+            let scope = Scope { declared, derived: &self.derived.known, each: template.each() };
             for element in template.elements(plain)? {
                 let element = element.as_ref();
                 if template.path.fill(|slot| element?.name(slot)).as_deref() != Ok(path) {

@@ -15,6 +15,7 @@ use super::body::{Body, JOINED, Origin};
 use super::context::MASK;
 use super::escape::{Print, json_literal};
 use super::filters;
+use super::kinds;
 use super::names::{self, Scope};
 use super::refusal::Refusal;
 use super::scan::{Piece, Tag, TagKind, pieces, tags};
@@ -75,6 +76,13 @@ impl Unit {
         };
         names::check(&pieces, scope, &mut complain);
         let print = print(&pieces, &mut complain);
+        let made: BTreeSet<&str> = tags(&pieces).flat_map(Tag::made_names).collect();
+        for tag in tags(&pieces).filter(|tag| tag.kind == TagKind::Print) {
+            let name = tag.sole_name().filter(|name| !made.contains(name));
+            if let Some(wrong) = name.and_then(|name| kinds::check_print(name, print(tag), scope)) {
+                complain(tag.keyword().0, wrong);
+            }
+        }
         if problems.len() != before {
             return None;
         }
@@ -107,6 +115,14 @@ impl Unit {
     /// Whether it is a single `{{ x }}` and nothing else.
     pub(super) fn is_single(pieces: &[Piece<'_>]) -> bool {
         matches!(pieces, [Piece::Tag(tag)] if tag.kind == TagKind::Print)
+    }
+
+    /// The name that is all of its single `{{ x }}`.
+    pub(super) fn sole_name(&self) -> Option<String> {
+        match &pieces(&self.body.original).ok()?[..] {
+            [Piece::Tag(tag)] => tag.sole_name().map(str::to_owned),
+            _ => None,
+        }
     }
 
     /// Renders it.
