@@ -274,6 +274,83 @@ fn check_needs_no_environment_and_says_what_it_looked_at() {
 }
 
 #[test]
+fn check_finds_accounts_and_programs_that_the_image_does_not_have() {
+    let machine = Machine::new("");
+    let template = |name: &str, front: &str| {
+        let text = format!("+++\npath = \"/etc/{name}\"\n{front}+++\n");
+        machine.write(&format!("root/etc/ovf-agent/templates/{name}.tera"), &text);
+    };
+    let program = |name: &str, mode: u32| {
+        machine.write(name, "");
+        fs::set_permissions(machine.path(name), fs::Permissions::from_mode(mode)).expect("chmod");
+    };
+    machine.write("root/etc/passwd", "daemon:x:1:1::/:/bin/false\n");
+    machine.write("root/etc/group", "adm:x:4:\n");
+    machine.write("root/usr/lib/sysusers.d/a.conf", "u mydb - \"A database\"\ng certs -\nm web certs\n");
+    machine.write("root/usr/lib/sysusers.d/b.conf", "u hidden -\n");
+    machine.write("root/etc/sysusers.d/b.conf", "");
+    program("root/usr/bin/good", 0o755);
+    program("root/usr/bin/text", 0o644);
+    fs::create_dir_all(machine.path("root/usr/bin/directory")).expect("mkdir");
+    // Links are followed inside the image: the first is right there, and the second would be outside of it.
+    std::os::unix::fs::symlink("/usr/bin", machine.path("root/bin")).expect("symlink");
+    std::os::unix::fs::symlink(machine.path("root/usr/bin/good"), machine.path("root/usr/bin/out"))
+        .expect("symlink");
+    template("b", "owner = \"root\"\ngroup = \"adm\"\ncheck = [\"/bin/good\", \"{}\"]\n");
+    template("c", "owner = \"mydb\"\ngroup = \"certs\"\nverify = [\"/etc/made\"]\n");
+    template("d", "owner = \"web\"\ncheck = [\"/run/late\", \"{}\"]\n");
+    template("made", "mode = \"0755\"\n");
+    let right = "3 parameters and 5 templates: no problems\n";
+    assert_eq!(text(&machine.command(&["check"]).output().expect("runs").stdout), right);
+
+    template("e", "owner = \"mydbb\"\ngroup = \"daemon\"\ncheck = [\"/usr/bin/gone\", \"{}\"]\n");
+    template("f", "owner = \"hidden\"\nverify = [\"/usr/bin/text\"]\n");
+    template("g", "check = [\"/usr/bin/directory\", \"{}\"]\nverify = [\"/usr/bin/out\"]\n");
+    template("h", "on-change = [[\"/sbin/rc-service\", \"mydb\", \"restart\"]]\n");
+    template("i", "when = \"ip is none\"\n");
+    let output = machine.command(&["check"]).output().expect("runs");
+    assert_eq!(output.status.code(), Some(78));
+    let want = "\
+templates/e.tera:3:9: owner = \"mydbb\": the image has no such user, in /etc/passwd or by sysusers.d; add it, or name another
+templates/e.tera:4:9: group = \"daemon\": the image has no such group, in /etc/group or by sysusers.d; add it, or name another
+templates/e.tera:5:10: check: the image has no program /usr/bin/gone; install it, or correct the path
+templates/f.tera:3:9: owner = \"hidden\": the image has no such user, in /etc/passwd or by sysusers.d; add it, or name another
+templates/f.tera:4:11: verify: /usr/bin/text is no file that can be executed; make it one (chmod +x), or name another
+templates/g.tera:3:10: check: /usr/bin/directory is no file that can be executed; make it one (chmod +x), or name another
+templates/g.tera:4:11: verify: the image has no program /usr/bin/out; install it, or correct the path
+templates/h.tera:3:15: on-change: the image has no program /sbin/rc-service; install it, or correct the path
+templates/i.tera:3:9: when is never true (`ip` is never null), so that nothing is ever written; correct it, or take the template away
+3 parameters and 10 templates: 9 problems
+";
+    assert_eq!(text(&output.stdout), want);
+
+    // Where systemd is, nobody runs `on-change`.
+    machine.write("root/usr/lib/systemd/systemd", "");
+    let output = machine.command(&["check", "--json"]).output().expect("runs");
+    let answer = json(&output);
+    assert_eq!((answer["problems"].as_array().map(Vec::len), &answer["image"]), (Some(8), &true.into()));
+}
+
+#[test]
+fn check_does_not_take_the_machine_that_builds_an_image_for_the_image() {
+    let machine = Machine::new("");
+    let config = machine.path("root/etc/ovf-agent").display().to_string();
+    machine.write(
+        "root/etc/ovf-agent/templates/b.tera",
+        "+++\npath = \"/etc/b\"\nowner = \"nobody-has-this-name\"\ncheck = [\"/nowhere/at/all\", \"{}\"]\n+++\n",
+    );
+    let output = agent(&["check", "--config", &config]).output().expect("runs");
+    let want = "3 parameters and 2 templates: no problems; accounts and programs were not looked for, which takes the image \
+                (--root DIR)\n";
+    assert_eq!((text(&output.stdout).as_str(), output.status.code()), (want, Some(0)));
+    let output = machine.command(&["check", "--config", &config]).output().expect("runs");
+    assert_eq!(output.status.code(), Some(78), "a root that is named is the image");
+    let broken = Machine::new("[nonsense]\n");
+    let output = json(&broken.command(&["check", "--json"]).output().expect("runs"));
+    assert_eq!(output["image"], false, "nothing was looked for");
+}
+
+#[test]
 fn the_configuration_can_lie_elsewhere() {
     let machine = Machine::new("");
     fs::rename(machine.path("root/etc/ovf-agent"), machine.path("config")).expect("renamed");

@@ -51,6 +51,9 @@ struct Cli {
     common: Common,
 }
 
+/// What is said where no image is at hand.
+const UNSEEN: &str = "; accounts and programs were not looked for, which takes the image (--root DIR)";
+
 const AFTER_HELP: &str = "\
 Exit status: 0 done, or nothing to do; 1 failed; 64 the command line is wrong; 75 not there yet, try again;
 78 the configuration, a template or the environment is wrong.";
@@ -335,26 +338,31 @@ impl Common {
 
     fn check(&self, out: &mut impl Write) -> Result<Exit> {
         let root = self.root()?;
-        let (problems, summary) = match self.load(&root) {
+        // With --config alone, this machine is the one that builds the image, and has other accounts and programs.
+        let image = Some(&root).filter(|root| self.config.is_none() || !root.is_system());
+        let (problems, summary, looked) = match self.load(&root) {
             Ok(config) => {
-                let (parameters, templates) = (config.parameters.names().count(), config.templates.len());
-                (
-                    Vec::new(),
-                    format!(
-                        "{} and {}: no problems",
-                        count(parameters, "parameter"),
-                        count(templates, "template")
-                    ),
-                )
+                let problems = config.lint(image).map_err(|error| Fault::outside(&error))?;
+                let found = match problems.len() {
+                    0 => "no problems".to_owned(),
+                    number => count(number, "problem"),
+                };
+                let summary = format!(
+                    "{} and {}: {found}{}",
+                    count(config.parameters.names().count(), "parameter"),
+                    count(config.templates.len(), "template"),
+                    if image.is_some() { "" } else { UNSEEN }
+                );
+                (problems, summary, image.is_some())
             }
             Err(Problems(problems)) => {
                 let summary = count(problems.len(), "problem");
-                (problems, summary)
+                (problems, summary, false)
             }
         };
         let exit = if problems.is_empty() { Exit::Done } else { Exit::Refused };
         if self.json {
-            print_json(out, &json!({ "problems": problems }))?;
+            print_json(out, &json!({ "problems": problems, "image": looked }))?;
         } else {
             for problem in &problems {
                 writeln!(out, "{}", printable::text(&problem.to_string())).or_else(written)?;

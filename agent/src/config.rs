@@ -8,6 +8,7 @@
 
 mod complaints;
 mod files;
+mod image;
 mod merge;
 mod roles;
 
@@ -28,6 +29,7 @@ use roles::RawRole;
 use crate::parameters::{Declaration, Declared, Objection};
 use crate::problem::{At, Problem, Problems};
 use crate::ready;
+use crate::sys::{self, Root};
 use crate::template::{DerivedSource, TemplateSet, TemplateSource};
 use crate::transport;
 use crate::transport::wait::Patience;
@@ -169,6 +171,20 @@ impl Config {
         let absent = raw.environment.absent;
         let config = Self { parameters: declared, absent, transport, ready, state, templates, roles };
         Problems::unless_none(problems, config)
+    }
+
+    /// What would be wrong with it in an image, though it is valid in itself: conditions that are never true, and, where the
+    /// image is at hand, accounts and programs that it does not have.
+    ///
+    /// # Errors
+    /// The image's accounts cannot be read.
+    pub fn lint(&self, image: Option<&Root>) -> sys::Result<Vec<Problem>> {
+        let mut problems: Vec<_> = self.templates.unreachable(&self.parameters).collect();
+        if let Some(image) = image {
+            problems.extend(image::check(&self.templates, image)?);
+        }
+        problems.sort();
+        Ok(problems)
     }
 }
 

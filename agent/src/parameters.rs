@@ -3,10 +3,11 @@
 //! The appliance declares its parameters ([`Declared`]); the environment only supplies values. Decides which names
 //! parameters may have and which values are secret; nothing that was not declared gets further than this. A declaration
 //! is checked in [`declaration`], with its [`types`] and [`rules`]; a property is read in [`read`] and judged in
-//! [`evaluate`]; what no platform sends is made in [`generate`].
+//! [`evaluate`]; what no platform sends is made in [`generate`]. What can be told without any is in [`certain`].
 
 #![forbid(unsafe_code)]
 
+mod certain;
 mod declaration;
 mod evaluate;
 mod generate;
@@ -107,13 +108,6 @@ impl Declared {
     /// Whether there is a parameter of this name.
     pub fn contains(&self, name: &str) -> bool {
         self.by_name.contains_key(name)
-    }
-
-    /// The type of a parameter wherever it is not null.
-    pub(crate) fn kind(&self, name: &str) -> Option<Type> {
-        let parameter = self.by_name.get(name)?;
-        let kind = parameter.kind.clone();
-        Some(if parameter.entity == Entity::Every { Type::Map(Box::new(kind)) } else { kind })
     }
 
     /// Whether the values of a parameter are secret. Sensitivity belongs to the key: what one parameter says of a key

@@ -10,8 +10,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// One problem. Displayed as `file:line:column: message`; a line or column that is not known is left out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// One problem; in order, by file and position. Displayed as `file:line:column: message`; a line or column that is not known is left out.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Problem {
     /// The file, as it is called below the configuration directory: `agent.toml`, `templates/mydb.conf.tera`.
     pub file: String,
@@ -75,7 +75,7 @@ impl Problems {
         if problems.is_empty() {
             return Ok(value);
         }
-        problems.sort_by(|a, b| (&a.file, a.at, &a.message).cmp(&(&b.file, b.at, &b.message)));
+        problems.sort();
         Err(Self(problems))
     }
 }

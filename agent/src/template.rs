@@ -17,6 +17,7 @@ mod kinds;
 mod names;
 mod path;
 mod quotes;
+mod reach;
 mod refusal;
 mod render;
 mod rules;
@@ -33,6 +34,7 @@ pub use derived::DerivedSource;
 pub use front_matter::Escape;
 pub use render::{Absent, Output, Rendered, Rules, Shown};
 pub(crate) use rules::unit_objection;
+pub use rules::{Need, Needed};
 pub use trace::{Explained, Line, Part};
 
 use crate::parameters::Declared;
@@ -75,6 +77,7 @@ struct Template {
     owner: Option<String>,
     group: Option<String>,
     rules: Rules,
+    needs: Vec<Need>,
     /// What there is a file for each element of, and where that stands.
     each: Option<(String, At)>,
     when: Option<Unit>,
@@ -128,6 +131,13 @@ impl TemplateSet {
         self.templates.iter().map(|template| Path::new(template.path.written()))
     }
 
+    /// What they name and the guest must have, and the files in which that stands.
+    pub fn needs(&self) -> impl Iterator<Item = (&str, &Need)> {
+        self.templates
+            .iter()
+            .flat_map(|template| template.needs.iter().map(|need| (template.file.as_str(), need)))
+    }
+
     /// Whether there is a template of this file.
     pub fn has(&self, file: &str) -> bool {
         self.templates.iter().any(|template| template.file == file)
@@ -171,6 +181,13 @@ impl TemplateSet {
         });
     }
 
+    /// What is wrong with each `when` that can never be true as the parameters are declared. It keeps nobody from applying
+    /// the others: a drop-in may well say that something is not to be on this site.
+    pub fn unreachable(&self, declared: &Declared) -> impl Iterator<Item = Problem> {
+        let conditions = self.templates.iter().filter_map(|template| template.when.as_ref());
+        conditions.filter_map(|when| reach::check(when, &self.engine, &self.derived, declared).err())
+    }
+
     /// One file has one template at a time.
     fn check_paths(&self, problems: &mut Vec<Problem>) {
         let mut paths: BTreeMap<&str, &Template> = BTreeMap::new();
@@ -201,7 +218,7 @@ impl Template {
             }
         };
         let before = problems.len();
-        let FrontMatter { path, mode, owner, group, escape, when, for_each: each, rules } = front;
+        let FrontMatter { path, mode, owner, group, escape, when, for_each: each, rules, needs } = front;
         let scope = Scope { each: each.as_ref().map(|(name, _)| name.as_str()), ..all };
         if let Some((name, at)) = &each {
             let wrong = kinds::check_each(name, &path, scope);
@@ -234,7 +251,7 @@ impl Template {
         if problems.len() != before {
             return None;
         }
-        Some(Self { path, mode, owner, group, rules, each, when, body: unit?, sensitive, file })
+        Some(Self { path, mode, owner, group, rules, needs, each, when, body: unit?, sensitive, file })
     }
 
     /// The name of what there is a file for each element of.

@@ -19,7 +19,7 @@ use nix::libc;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, killpg};
-use nix::sys::stat::{Mode, umask};
+use nix::sys::stat::{Mode, SFlag, fstat, umask};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{AccessFlags, Pid, UnlinkatFlags, access, unlinkat};
 
@@ -86,6 +86,16 @@ pub fn find(name: &str) -> Option<PathBuf> {
         return Some(PathBuf::from(name)).filter(|path| path.is_absolute() && can_run(path));
     }
     PATH.split(':').map(|directory| Path::new(directory).join(name)).find(can_run)
+}
+
+/// Whether the file at `path` of a machine, which need not be this one, is one that somebody may execute.
+///
+/// # Errors
+/// There is no such file, or it cannot be looked at.
+pub fn can_run(machine: &Root, path: &Path) -> io::Result<bool> {
+    let stat = fstat(machine.resolve(path, OFlag::O_PATH)?)?;
+    let is_file = stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits();
+    Ok(is_file && stat.st_mode & 0o111 != 0)
 }
 
 /// How a program ended.

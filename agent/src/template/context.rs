@@ -32,7 +32,7 @@ pub struct Surroundings<'a> {
 }
 
 /// A parameter's value as the template language has it: addresses and names are text, maps are by name.
-fn tera_value(value: &parameters::Value) -> Value {
+pub(super) fn tera_value(value: &parameters::Value) -> Value {
     use parameters::Value as Own;
     match value {
         Own::Null => Value::none(),

@@ -126,12 +126,29 @@ impl Derivations {
         self.in_order.iter().find(|one| one.name == name).map(|one| &one.unit.names)
     }
 
+    /// The names that a unit needs: those in it, and those that the derived values among these are made from.
+    pub(super) fn needed_by(&self, unit: &Unit) -> BTreeSet<String> {
+        let mut names = unit.names.clone();
+        // Each stands behind all that it needs.
+        for one in self.in_order.iter().rev() {
+            if names.contains(&one.name) {
+                names.extend(one.unit.names.iter().cloned());
+            }
+        }
+        names
+    }
+
+    /// What those of these names are made by.
+    pub(super) fn units_of<'a>(&'a self, names: &'a BTreeSet<String>) -> impl Iterator<Item = &'a Unit> {
+        self.in_order.iter().filter(|one| names.contains(&one.name)).map(|one| &one.unit)
+    }
+
     /// What the engine must compile.
     pub(super) fn units(&self) -> impl Iterator<Item = &Unit> {
         self.in_order.iter().map(|one| &one.unit)
     }
 
-    /// Adds their values to a context that has the parameters.
+    /// Adds their values, or those of `only` these, to a context that has the parameters.
     ///
     /// # Errors
     /// What could not be evaluated.
@@ -139,11 +156,13 @@ impl Derivations {
         &self,
         engine: &Tera,
         context: &mut Context,
+        only: Option<&BTreeSet<String>>,
     ) -> Result<Vec<(&str, Value)>, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut failed = BTreeSet::new();
         let mut values = Vec::new();
-        for Derivation { name, unit, single } in &self.in_order {
+        let wanted = |one: &&Derivation| only.is_none_or(|only| only.contains(&one.name));
+        for Derivation { name, unit, single } in self.in_order.iter().filter(wanted) {
             if !unit.names.is_disjoint(&failed) {
                 failed.insert(name.clone());
                 continue;

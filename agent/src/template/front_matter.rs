@@ -14,7 +14,7 @@ use super::body::Origin;
 use super::names::nearest;
 use super::path::Target;
 use super::render::Rules;
-use super::rules;
+use super::rules::{self, Need, Needed};
 use crate::config::{is_plain_path, toml_problem};
 use crate::problem::{At, Problem};
 
@@ -33,6 +33,8 @@ pub(super) struct FrontMatter {
     /// The name of what there is a file for each element of, and where it stands.
     pub(super) for_each: Option<(String, At)>,
     pub(super) rules: Rules,
+    /// What the guest must have for it.
+    pub(super) needs: Vec<Need>,
 }
 
 /// How `{{ x }}` is written into the file.
@@ -137,7 +139,23 @@ impl FrontMatter {
 }
 
 impl Raw {
+    /// What is named here and must be in the guest.
+    fn needs(&self, toml: &str) -> Vec<Need> {
+        let program = |key, argv: &Spanned<Vec<Spanned<String>>>| {
+            let word = argv.get_ref().first()?;
+            Some((word.span().start, Needed::Program(key, word.get_ref().clone())))
+        };
+        let user = self.owner.as_ref().map(|it| (it.span().start, Needed::User(it.get_ref().clone())));
+        let group = self.group.as_ref().map(|it| (it.span().start, Needed::Group(it.get_ref().clone())));
+        let check = self.check.as_ref().and_then(|argv| program("check", argv));
+        let verify = self.verify.as_ref().and_then(|argv| program("verify", argv));
+        let others = self.on_change.iter().filter_map(|argv| program("on-change", argv));
+        let needs = [user, group, check, verify].into_iter().flatten().chain(others);
+        needs.map(|(byte, what)| Need { at: place(toml, byte), what }).collect()
+    }
+
     fn check(self, toml: &str, complain: &mut impl FnMut(Option<usize>, String)) -> Option<FrontMatter> {
+        let needs = self.needs(toml);
         let path = match self.path {
             None => {
                 complain(None, "the front matter has no path; add path = \"/etc/...\"".to_owned());
@@ -167,8 +185,13 @@ impl Raw {
         });
         let mut name = |value: Option<Spanned<String>>, key: &str| {
             let value = value?;
-            if value.get_ref().is_empty() || value.get_ref().contains([':', '\n']) {
-                complain(Some(value.span().start), format!("{key} = \"{}\" is no name", value.get_ref()));
+            let text = value.get_ref();
+            if text.is_empty() || text.contains([':', '\n']) {
+                complain(Some(value.span().start), format!("{key} = \"{text}\" is no name"));
+            } else if text.bytes().all(|b| b.is_ascii_digit()) {
+                let message =
+                    format!("{key} = \"{text}\" is a number; write the name that has it in the image");
+                complain(Some(value.span().start), message);
             }
             Some(value.into_inner())
         };
@@ -210,6 +233,7 @@ impl Raw {
                 (each.into_inner(), at)
             }),
             rules,
+            needs,
         })
     }
 }

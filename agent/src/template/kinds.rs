@@ -11,7 +11,7 @@ use super::names::{ADAPTER, ADAPTERS, EACH, Scope};
 use super::path::{Slot, Target};
 use super::refusal::Refusal;
 use super::scan::Use;
-use crate::parameters::{Scalar, Type};
+use crate::parameters::{Parameter, Scalar, Type};
 
 impl Scope<'_> {
     /// The type of a name wherever it is not null, if that is certain.
@@ -30,7 +30,7 @@ impl Scope<'_> {
             Some(derived) => derived.kind.clone(),
             // An adapter's fields are text or numbers.
             None if name == ADAPTERS => Some(Type::List(Box::new(Type::Map(Box::new(TEXT))))),
-            None => self.declared.kind(name),
+            None => self.declared.get(name).map(Parameter::type_in_templates),
         }
     }
 }

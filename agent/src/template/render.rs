@@ -148,7 +148,7 @@ impl TemplateSet {
         surroundings: Surroundings<'_>,
     ) -> Result<View, Problems> {
         let mut plain = context(parameters, surroundings, |_| false);
-        let derived = self.derived.evaluate(&self.engine, &mut plain).map_err(Problems)?;
+        let derived = self.derived.evaluate(&self.engine, &mut plain, None).map_err(Problems)?;
         let masked = self.templates.iter().any(|template| template.sensitive).then(|| {
             let mut masked = context(parameters, surroundings, |name| declared.is_sensitive(name));
             for (name, value) in &derived {

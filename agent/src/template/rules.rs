@@ -1,11 +1,13 @@
 //! The rules of a front matter that name programs and units.
 //!
-//! Decides what a program and a unit look like here. Whether they are there is not looked at: the configuration is
-//! checked where the image is built, and the machine is another one.
+//! Decides what a program and a unit look like here. Whether a program is there is not looked at, since the configuration
+//! may be checked where the image is not: `config::image` does so where it is.
 
 #![forbid(unsafe_code)]
 
 use toml::Spanned;
+
+use crate::problem::At;
 
 /// What stands for the staged file.
 const FILE: &str = "{}";
@@ -14,6 +16,26 @@ const SUFFIXES: [&str; 9] =
     ["service", "socket", "target", "timer", "path", "mount", "automount", "swap", "slice"];
 /// The longest name of a unit (systemd, UNIT_NAME_MAX).
 const LONGEST: usize = 255;
+
+/// Something that a template names and the guest must have, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Need {
+    /// Where it stands.
+    pub at: At,
+    /// What it is.
+    pub what: Needed,
+}
+
+/// What a template needs of the guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Needed {
+    /// The account that owns the file.
+    User(String),
+    /// The group that the file belongs to.
+    Group(String),
+    /// A program, and the key that names it.
+    Program(&'static str, String),
+}
 
 type Argv = Spanned<Vec<Spanned<String>>>;
 

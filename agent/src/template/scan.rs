@@ -176,6 +176,19 @@ impl<'a> Tag<'a> {
         &words[..end.unwrap_or(words.len())]
     }
 
+    /// Whether a name stands in it as `x is none` and `x is not none` alone, and nothing before it binds tighter.
+    pub(super) fn asks_only_for_none(&self, name: &str) -> bool {
+        let word = |index: usize| self.words.get(index).map_or("", |word| word.text);
+        let asks = |index: usize| {
+            let free =
+                index == 0 || matches!(word(index - 1), "(" | "and" | "or" | "not" | "if" | "elif" | "else");
+            let negated = usize::from(word(index + 2) == "not");
+            free && word(index + 1) == "is" && word(index + 2 + negated) == "none"
+        };
+        let is_name = |word: &Word<'_>| word.kind == WordKind::Name && word.text == name;
+        self.words.iter().enumerate().filter(|(_, word)| is_name(word)).all(|(index, _)| asks(index))
+    }
+
     /// Where a name stands in it, whatever part it plays.
     pub(super) fn position(&self, name: &str) -> Option<usize> {
         self.words.iter().find(|word| word.kind == WordKind::Name && word.text == name).map(|word| word.at)
@@ -503,6 +516,28 @@ mod tests {
             let ends = tags(&pieces).flat_map(super::Tag::joined);
             ends.collect::<Vec<_>>().into_iter().rev().for_each(|end| marked.insert(end, '!'));
             assert_eq!(marked, want);
+        }
+    }
+
+    #[test]
+    fn asking_for_nothing_but_none_is_told_from_other_uses() {
+        for (body, want) in [
+            ("{{ x is none }}", true),
+            ("{{ not (x is not none and y > 1) or x is none == z }}", true),
+            ("{% if x is none %}", true),
+            ("{{ y }}", true),
+            ("{{ x }}", false),
+            ("{{ x is none and x == 1 }}", false),
+            ("{{ y == x is none }}", false),
+            ("{{ y ~ x is none }}", false),
+            ("{{ -x is none }}", false),
+            ("{{ x.y is none }}", false),
+            ("{{ x | default(value=1) is none }}", false),
+            ("{{ x is nonesuch }}", false),
+            ("{{ x is string }}", false),
+        ] {
+            let pieces = pieces(body).expect(body);
+            assert_eq!(tags(&pieces).all(|tag| tag.asks_only_for_none("x")), want, "{body}");
         }
     }
 

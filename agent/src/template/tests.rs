@@ -98,6 +98,94 @@ fn what_is_wrong_is_said_where_it_stands() {
     }
 }
 
+#[test]
+fn a_condition_is_judged_by_all_that_its_parameters_can_be() {
+    const SETTINGS: &str = r#"
+        log = { key = "log", type = "string", one-of = ["low", "normal"], default = "normal" }
+        size = { key = "size", type = "int", one-of = [1, 2] }
+        primary = { key = "primary", type = "bool", default = false }
+        spare = { key = "spare", type = "bool" }
+        ip = { key = "ip", type = "ipv4", required = true }
+        peer = { key = "peer", type = "ipv4" }
+        token = { key = "token", type = "string", generate = "hex:16" }
+        secret = { key = "secret", type = "string", sensitive = true, one-of = ["hunter2", "hunter3"] }
+        others = { key = "ip", entity = "*", type = "ipv4" }
+        levels = { key = "levels", type = "list<string>", one-of = ["low", "normal"] }
+    "#;
+    let derived = r#"
+        clustered = "{{ peer is not none }}"
+        alone = "{{ not clustered }}"
+        known = "{{ ip is not none }}"
+        chatty = "{{ log | upper }}"
+        network = "{{ ip | network(mask=24) }}"
+    "#;
+    let read: BTreeMap<String, Declaration> = toml::from_str(SETTINGS).expect("declarations");
+    let mut declared = Declared::default();
+    for (name, declaration) in read {
+        declared.insert(name, declaration).expect("sound");
+    }
+    let judge = |when: &str| {
+        let table: BTreeMap<String, toml::Spanned<String>> = toml::from_str(derived).expect("TOML");
+        let sources = table.into_iter().map(|(name, value)| DerivedSource::new("d", name, value, derived, 0));
+        let text = format!("+++\npath = \"/a-{{index}}\"\nfor-each = \"others\"\nwhen = '{when}'\n+++\n");
+        let source = TemplateSource { file: "t".to_owned(), text };
+        let mut problems = Vec::new();
+        let set = TemplateSet::compile(vec![source], sources.collect(), Vec::new(), &declared, &mut problems);
+        assert_eq!(problems, [], "{when}");
+        set.unreachable(&declared).map(|problem| problem.to_string()).collect::<Vec<_>>().join("; ")
+    };
+    for when in [
+        "log == \"low\"",
+        "log != \"lwo\"",
+        "size == 2 and primary",
+        "not primary or spare",
+        "spare",
+        "spare is none",
+        "size is none",
+        "peer is none",
+        "peer is not none and log == \"normal\"",
+        "clustered",
+        "alone and not clustered",
+        "known",
+        "chatty == \"LOW\"",
+        "secret == \"hunter3\"",
+        // Of these not all that they can be is known.
+        "ip == \"never\"",
+        "network == \"never\" and not primary and primary",
+        "platform.kind == \"never\"",
+        "item == \"never\" and index > 5",
+        "levels == []",
+        "peer == ip is none",
+        "hypervisor == \"kvm\"",
+    ] {
+        assert_eq!(judge(when), "", "{when}");
+    }
+    for (when, facts) in [
+        ("log == \"lwo\"", "`log` must be one of low, normal; `log` is never null"),
+        ("log is none", "`log` must be one of low, normal; `log` is never null"),
+        ("log == 1", "`log` must be one of low, normal; `log` is never null"),
+        ("size == \"1\"", "`size` must be one of 1, 2"),
+        ("primary == \"yes\"", "`primary` is true or false; `primary` is never null"),
+        ("spare and not spare", "`spare` is true or false"),
+        ("ip is none", "`ip` is never null"),
+        ("token is none", "`token` is never null"),
+        ("others is none and peer is none", "`others` is never null"),
+        ("peer is none and peer is not none", ""),
+        ("clustered and alone", ""),
+        ("not known", "`ip` is never null"),
+        ("chatty == \"low\"", "`log` must be one of low, normal; `log` is never null"),
+        ("secret == \"letmein\"", "`secret` must be one of the declared values"),
+    ] {
+        let because = if facts.is_empty() { String::new() } else { format!(" ({facts})") };
+        let want = format!(
+            "t:4:9: when is never true{because}, so that nothing is ever written; correct it, or take the template away"
+        );
+        assert_eq!(judge(when), want, "{when}");
+    }
+    let unfit = judge("primary + 1 == 2");
+    assert!(unfit.starts_with("t:4:9: `primary + 1 == 2` cannot be evaluated"), "{unfit}");
+}
+
 /// The templates in the documentation, and the values that it derives.
 #[test]
 fn the_documented_templates_are_right() {

@@ -125,6 +125,11 @@ impl Unit {
         }
     }
 
+    /// Whether all that it does with a name is to ask whether that is none.
+    pub(super) fn asks_only_for_none(&self, name: &str) -> bool {
+        pieces(&self.body.original).is_ok_and(|pieces| tags(&pieces).all(|tag| tag.asks_only_for_none(name)))
+    }
+
     /// Renders it.
     pub(super) fn render(&self, engine: &Tera, context: &Context) -> Result<String, Problem> {
         engine.render(&self.name, context).map_err(|error| self.problem(&error, UNFIT))

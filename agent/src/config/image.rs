@@ -1,0 +1,135 @@
+//! Whether the image has what its templates name: accounts and programs.
+//!
+//! Decides what counts as there. An account does if `/etc/passwd` or `/etc/group` has it, or a file of sysusers.d(5), which
+//! systemd reads before the agent runs. A program does if it can be executed, or if a template writes it; one in a directory
+//! that is filled at boot is not judged, nor is an `on-change` where there is systemd, since nobody runs it there. Units are
+//! not looked for: generators make some, and a unit that is not there owes nothing. Neither are directories, which
+//! tmpfiles.d, units and hooks make in time.
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+
+use crate::problem::Problem;
+use crate::sys::accounts::Accounts;
+use crate::sys::{Result, Root, program};
+use crate::template::{Need, Needed, TemplateSet};
+
+/// Where accounts are declared, the first of which wins.
+const SYSUSERS: [&str; 4] =
+    ["/etc/sysusers.d", "/run/sysusers.d", "/usr/local/lib/sysusers.d", "/usr/lib/sysusers.d"];
+/// A file of them that is larger declares no accounts.
+const LIMIT: u64 = 1024 * 1024;
+/// Where PID 1 is in an image with systemd.
+const SYSTEMD: [&str; 2] = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"];
+/// Directories of which an image does not say what is in them.
+const FILLED_AT_BOOT: [&str; 7] = ["/dev", "/media", "/mnt", "/proc", "/run", "/sys", "/tmp"];
+
+/// What templates name and the image does not have.
+pub(super) fn check(templates: &TemplateSet, image: &Root) -> Result<Vec<Problem>> {
+    if templates.needs().next().is_none() {
+        return Ok(Vec::new());
+    }
+    let accounts = Accounts::read(image)?;
+    let mut declared = BTreeSet::new();
+    let mut seen = BTreeSet::new();
+    for directory in SYSUSERS {
+        for name in image.list(directory)? {
+            // A file masks those of its name in later directories.
+            if name.ends_with(".conf") && seen.insert(name.clone()) {
+                // A link to /dev/null is none.
+                let text =
+                    image.read(format!("{directory}/{name}"), LIMIT).ok().flatten().unwrap_or_default();
+                String::from_utf8_lossy(&text).lines().for_each(|line| declare(line, &mut declared));
+            }
+        }
+    }
+    let written: BTreeSet<&Path> = templates.paths().collect();
+    let has_systemd = SYSTEMD.iter().any(|path| image.exists(path));
+    let missing = |what: &Needed| match what {
+        Needed::User(name) => {
+            let is_there = accounts.user(name).is_some() || declared.contains(&(Kind::User, name.clone()));
+            (!is_there).then(|| no_account("owner", name, "user", "/etc/passwd"))
+        }
+        Needed::Group(name) => {
+            let is_there = accounts.group(name).is_some() || declared.contains(&(Kind::Group, name.clone()));
+            (!is_there).then(|| no_account("group", name, "group", "/etc/group"))
+        }
+        Needed::Program("on-change", _) if has_systemd => None,
+        Needed::Program(_, path) if FILLED_AT_BOOT.iter().any(|at| Path::new(path).starts_with(at)) => None,
+        Needed::Program(_, path) if written.contains(Path::new(path)) => None,
+        Needed::Program(key, path) => match program::can_run(image, Path::new(path)) {
+            Ok(false) => Some(format!(
+                "{key}: {path} is no file that can be executed; make it one (chmod +x), or name another"
+            )),
+            Err(error) if is_absence(&error) => {
+                Some(format!("{key}: the image has no program {path}; install it, or correct the path"))
+            }
+            // What cannot be looked at may be right.
+            Ok(true) | Err(_) => None,
+        },
+    };
+    let problem = |(file, Need { at, what }): (&str, &Need)| Some(Problem::at(file, *at, missing(what)?));
+    Ok(templates.needs().filter_map(problem).collect())
+}
+
+fn no_account(key: &str, name: &str, kind: &str, file: &str) -> String {
+    format!(
+        "{key} = \"{name}\": the image has no such {kind}, in {file} or by sysusers.d; add it, or name another"
+    )
+}
+
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    User,
+    Group,
+}
+
+/// The accounts that a line of sysusers.d(5) makes: `u NAME` a user and its group, `g NAME` a group, `m USER GROUP` both.
+fn declare(line: &str, declared: &mut BTreeSet<(Kind, String)>) {
+    let mut words = line.split_whitespace().map(|word| word.trim_matches(['"', '\'']).to_owned());
+    let kind = words.next().unwrap_or_default();
+    let Some(name) = words.next() else { return };
+    match kind.trim_end_matches(['!', '-']) {
+        "u" => declared.extend([(Kind::User, name.clone()), (Kind::Group, name)]),
+        "g" => declared.extend([(Kind::Group, name)]),
+        "m" => {
+            declared.extend(words.next().map(|group| (Kind::Group, group)));
+            declared.extend([(Kind::User, name)]);
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Kind, declare};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn lines_of_sysusers_make_accounts() {
+        for (line, users, groups) in [
+            ("u mydb 120 \"My database\" /var/lib/mydb", &["mydb"][..], &["mydb"][..]),
+            ("u! \"mydb\" -:130 -", &["mydb"], &["mydb"]),
+            ("g  certs\t-", &[], &["certs"]),
+            ("m mydb certs", &["mydb"], &["certs"]),
+            ("r - 500-900", &[], &[]),
+            ("# u mydb", &[], &[]),
+            ("u", &[], &[]),
+            ("", &[], &[]),
+        ] {
+            let mut declared = BTreeSet::new();
+            declare(line, &mut declared);
+            let of = |kind| {
+                declared.iter().filter(move |it| it.0 == kind).map(|it| it.1.as_str()).collect::<Vec<_>>()
+            };
+            assert_eq!((of(Kind::User), of(Kind::Group)), (users.to_vec(), groups.to_vec()), "{line}");
+        }
+    }
+}
