@@ -1,0 +1,177 @@
+//! What belongs together in the words of a tag: arguments, filters, operands.
+//!
+//! Decides that by brackets, and by how tightly the engine's operators bind: of all, a filter binds tightest, and `is` looser
+//! than arithmetic and comparison (Tera 2, `binary_binding_power`). It is no parser: what it cannot tell it does not say.
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeSet;
+
+use super::{Tag, Word, WordKind};
+
+impl<'a> Tag<'a> {
+    /// The names of the arguments in the brackets behind the word at byte `at`; none where there are no brackets.
+    pub(in crate::template) fn arguments(&self, at: usize) -> Vec<&'a str> {
+        let behind = self.words.iter().skip_while(|word| word.at <= at);
+        let mut depth = 0;
+        let mut names = Vec::new();
+        let mut before: Option<&Word<'a>> = None;
+        for (index, word) in behind.enumerate() {
+            match word.text {
+                "(" | "[" | "{" if word.kind == WordKind::Sign => depth += 1,
+                ")" | "]" | "}" if word.kind == WordKind::Sign => depth -= 1,
+                "=" if depth == 1 => names.extend(before.map(|name| name.text)),
+                _ => {}
+            }
+            if depth == 0 || index == 0 && word.text != "(" {
+                break;
+            }
+            before = Some(word);
+        }
+        names
+    }
+
+    /// The last filter of an expression that is nothing but a value and its filters, so that it applies to all of it:
+    /// `x.y | f | g(a=1)` has `g`, and `a ~ b | g` has none.
+    pub(in crate::template) fn last_filter(&self) -> Option<&'a str> {
+        let (mut depth, mut last, mut before) = (0, None, "");
+        for word in &self.words {
+            match (word.kind, word.text) {
+                (WordKind::Sign, "(" | "[" | "?[" | "{") => depth += 1,
+                (WordKind::Sign, ")" | "]" | "}") => depth -= 1,
+                _ if depth > 0 => {}
+                (WordKind::Sign, "." | "?." | "|") => {}
+                (WordKind::Sign, _) => return None,
+                (WordKind::Name, "and" | "or" | "not" | "is" | "in" | "if" | "else") => return None,
+                (WordKind::Name, name) if before == "|" => last = Some(name),
+                _ => {}
+            }
+            before = word.text;
+        }
+        last
+    }
+
+    /// The name that is all of the expression.
+    pub(in crate::template) fn sole_name(&self) -> Option<&'a str> {
+        match &self.words[..] {
+            [Word { text, kind: WordKind::Name, .. }] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The bytes behind the operands of every `~`: the ends of what it joins, as the engine reads it, of which a filter
+    /// put there is the last. A text in quotes is left out, since it needs no looking at.
+    pub(in crate::template) fn joined(&self) -> BTreeSet<usize> {
+        let is_join = |word: &Word<'_>| word.kind == WordKind::Sign && word.text == "~";
+        let joins = self.words.iter().enumerate().filter(|(_, word)| is_join(word)).map(|(index, _)| index);
+        joins.flat_map(|join| [&self.words[..join], self.operand(join + 1)]).filter_map(behind).collect()
+    }
+
+    /// The words of the operand of `~` that begins with word `start`: filters, fields and brackets belong to it, and a
+    /// sign of arithmetic, of which the engine knows that both sides are numbers, ends it.
+    fn operand(&self, start: usize) -> &[Word<'a>] {
+        let words = self.words.get(start..).unwrap_or_default();
+        let mut depth = 0;
+        let end = words.iter().position(|word| match (word.kind, word.text) {
+            (WordKind::Sign, "(" | "[" | "?[" | "{") => {
+                depth += 1;
+                false
+            }
+            (WordKind::Sign, ")" | "]" | "}") => {
+                depth -= 1;
+                depth < 0
+            }
+            _ if depth > 0 => false,
+            (WordKind::Sign, sign) => !matches!(sign, "." | "?." | "|"),
+            (WordKind::Name, name) => matches!(name, "and" | "or" | "not" | "is" | "in" | "if" | "else"),
+            (WordKind::Literal, _) => false,
+        });
+        &words[..end.unwrap_or(words.len())]
+    }
+
+    /// Whether a name stands in it as `x is none` and `x is not none` alone, and nothing before it binds tighter.
+    pub(in crate::template) fn asks_only_for_none(&self, name: &str) -> bool {
+        let word = |index: usize| self.words.get(index).map_or("", |word| word.text);
+        let asks = |index: usize| {
+            let free =
+                index == 0 || matches!(word(index - 1), "(" | "and" | "or" | "not" | "if" | "elif" | "else");
+            let negated = usize::from(word(index + 2) == "not");
+            free && word(index + 1) == "is" && word(index + 2 + negated) == "none"
+        };
+        let is_name = |word: &Word<'_>| word.kind == WordKind::Name && word.text == name;
+        self.words.iter().enumerate().filter(|(_, word)| is_name(word)).all(|(index, _)| asks(index))
+    }
+}
+
+/// The byte behind words that are an operand, or end in one; none for a text in quotes.
+fn behind(words: &[Word<'_>]) -> Option<usize> {
+    let last = words.last().filter(|word| !word.text.starts_with(['"', '\'', '`']))?;
+    Some(last.at + last.text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{pieces, tags};
+    use super::Tag;
+
+    #[test]
+    fn the_last_filter_is_that_of_the_whole_expression() {
+        for (body, want) in [
+            ("{{ x | json }}", Some("json")),
+            ("{{ x.y[0] | f(a=1 ~ b) | json }}", Some("json")),
+            ("{{ (a ~ b) | json }}", Some("json")),
+            ("{{ a ~ b | json }}", None),
+            ("{{ a | json if b else c | json }}", None),
+            ("{{ x }}", None),
+            ("{{ -x | json }}", None),
+        ] {
+            let pieces = pieces(body).expect(body);
+            assert_eq!(tags(&pieces).next().and_then(Tag::last_filter), want, "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_joined_is_known_by_where_it_ends() {
+        for (body, want) in [
+            ("{{ a }}", "{{ a }}"),
+            ("{{ a ~ b ~ c }}", "{{ a! ~ b! ~ c! }}"),
+            ("{{ 'x' ~ a ~ \"y\" }}", "{{ 'x' ~ a! ~ \"y\" }}"),
+            ("{{ a.b[0] | f(x=c) ~ d?.e?[f] | g }}", "{{ a.b[0] | f(x=c)! ~ d?.e?[f] | g! }}"),
+            ("{{ (a ~ b) | f ~ [c, d] }}", "{{ (a! ~ b!) | f! ~ [c, d]! }}"),
+            ("{{ f(x=a ~ b, y=[c ~ d]) }}", "{{ f(x=a! ~ b!, y=[c! ~ d!]) }}"),
+            ("{{ a ~ b if c ~ d == e else f ~ g }}", "{{ a! ~ b! if c! ~ d! == e else f! ~ g! }}"),
+            ("{% if a and b ~ c != d or e %}", "{% if a and b! ~ c! != d or e %}"),
+            ("{% for x in a ~ b %}", "{% for x in a! ~ b! %}"),
+            ("{{ '~' ~ a ~ -1 + b }}", "{{ '~' ~ a! ~ -1 + b }}"),
+            ("{{ a ~ }}", "{{ a! ~ }}"),
+        ] {
+            let pieces = pieces(body).expect(body);
+            let mut marked = body.to_owned();
+            let ends = tags(&pieces).flat_map(Tag::joined);
+            ends.collect::<Vec<_>>().into_iter().rev().for_each(|end| marked.insert(end, '!'));
+            assert_eq!(marked, want);
+        }
+    }
+
+    #[test]
+    fn asking_for_nothing_but_none_is_told_from_other_uses() {
+        for (body, want) in [
+            ("{{ x is none }}", true),
+            ("{{ not (x is not none and y > 1) or x is none == z }}", true),
+            ("{% if x is none %}", true),
+            ("{{ y }}", true),
+            ("{{ x }}", false),
+            ("{{ x is none and x == 1 }}", false),
+            ("{{ y == x is none }}", false),
+            ("{{ y ~ x is none }}", false),
+            ("{{ -x is none }}", false),
+            ("{{ x.y is none }}", false),
+            ("{{ x | default(value=1) is none }}", false),
+            ("{{ x is nonesuch }}", false),
+            ("{{ x is string }}", false),
+        ] {
+            let pieces = pieces(body).expect(body);
+            assert_eq!(tags(&pieces).all(|tag| tag.asks_only_for_none("x")), want, "{body}");
+        }
+    }
+}
