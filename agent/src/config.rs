@@ -30,7 +30,7 @@ use crate::parameters::{Declaration, Declared, Objection};
 use crate::problem::{At, Problem, Problems};
 use crate::ready;
 use crate::sys::{self, Root};
-use crate::template::{DerivedSource, TemplateSet, TemplateSource};
+use crate::template::{DerivedSource, TemplateSet, TemplateSource, nearest};
 use crate::transport;
 use crate::transport::wait::Patience;
 use crate::units::Role;
@@ -164,9 +164,9 @@ impl Config {
         let files = layers.templates(&mut problems).into_iter();
         let files = files.map(|TextFile { name, text }| TemplateSource { file: name, text }).collect();
         let templates = TemplateSet::compile(files, derived, conditions, &declared, &mut problems);
-        for (file, path) in templates.touching(&state) {
+        for (file, path, at) in templates.touching(&state) {
             let message = format!("writes {path}, which is the agent's own ([state] directory)");
-            problems.push(Problem::with(file, message));
+            problems.push(Problem::at(file, at, message));
         }
         let absent = raw.environment.absent;
         let config = Self { parameters: declared, absent, transport, ready, state, templates, roles };
@@ -213,8 +213,7 @@ pub fn is_plain_path(path: &Path) -> bool {
 
 /// What the TOML reader found, at its position. Its message speaks of the file's own text alone.
 pub(crate) fn toml_problem(file: &str, text: &str, line_offset: usize, error: &toml::de::Error) -> Problem {
-    // Its message can have a second line, with what would have been right.
-    let message = error.message().replace('\n', "; ");
+    let message = plainly(error.message());
     match error.span() {
         Some(span) => {
             let at = At::of(text, span.start);
@@ -224,10 +223,58 @@ pub(crate) fn toml_problem(file: &str, text: &str, line_offset: usize, error: &t
     }
 }
 
+/// What the reader's words are to somebody who writes TOML and no Rust.
+const WORDS: [(&str, &str); 5] = [
+    ("\n", "; "),
+    ("expected struct Declaration", "expected { key = \"...\", type = \"...\" }"),
+    ("expected a sequence", "expected a list; write [\"...\"]"),
+    ("expected a string", "expected text; write it between quotes"),
+    (
+        "unexpected leading zero, expected nothing",
+        "a number does not begin with 0; write text between quotes",
+    ),
+];
+
+/// What the TOML reader says, with what may have been meant by an unknown key.
+pub(crate) fn plainly(message: &str) -> String {
+    let mut message = WORDS.iter().fold(message.to_owned(), |said, (from, to)| said.replace(from, to));
+    if message.starts_with("unknown field ") {
+        // unknown field `x`, expected one of `a`, `b`
+        let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+        if let Some((unknown, known)) = quoted.split_first()
+            && let Some(near) = nearest(unknown, known)
+        {
+            message = format!("{message}; did you mean `{near}`?");
+        }
+    }
+    message
+}
+
 #[cfg(test)]
 mod tests {
-    use super::is_plain_path;
+    use super::{is_plain_path, plainly};
     use std::path::Path;
+
+    #[test]
+    fn the_readers_words_are_put_plainly() {
+        for (said, want) in [
+            (
+                "unknown field `modus`, expected one of `path`, `mode`",
+                "unknown field `modus`, expected one of `path`, `mode`; did you mean `mode`?",
+            ),
+            ("unknown field `x`, expected `absent`", "unknown field `x`, expected `absent`"),
+            (
+                "invalid type: string \"a\", expected a sequence",
+                "invalid type: string \"a\", expected a list; write [\"...\"]",
+            ),
+            (
+                "invalid type: integer `5`, expected a string",
+                "invalid type: integer `5`, expected text; write it between quotes",
+            ),
+        ] {
+            assert_eq!(plainly(said), want);
+        }
+    }
 
     #[test]
     fn a_plain_path_names_one_file() {

@@ -32,6 +32,7 @@ pub use condition::ConditionSource;
 pub use context::{MASK, Surroundings};
 pub use derived::DerivedSource;
 pub use front_matter::Escape;
+pub(crate) use names::nearest;
 pub use render::{Absent, Output, Rendered, Rules, Shown};
 pub(crate) use rules::unit_objection;
 pub use rules::{Need, Needed};
@@ -73,6 +74,7 @@ pub struct TemplateSet {
 struct Template {
     file: String,
     path: Target,
+    path_at: At,
     mode: u32,
     owner: Option<String>,
     group: Option<String>,
@@ -153,12 +155,12 @@ impl TemplateSet {
         !self.templates.is_empty()
     }
 
-    /// The templates that write into a directory, or may, and the paths that they write.
-    pub fn touching(&self, directory: &Path) -> impl Iterator<Item = (&str, &str)> {
+    /// The templates that write into a directory, or may, the paths that they write, and where these stand.
+    pub fn touching(&self, directory: &Path) -> impl Iterator<Item = (&str, &str, At)> {
         self.templates
             .iter()
             .filter(move |template| template.path.touches(directory))
-            .map(|template| (template.file.as_str(), template.path.written()))
+            .map(|template| (template.file.as_str(), template.path.written(), template.path_at))
     }
 
     /// A `when` that no value can change is judged now.
@@ -200,7 +202,7 @@ impl TemplateSet {
                     template.path.written(),
                     first.file
                 );
-                problems.push(Problem::with(&template.file, message));
+                problems.push(Problem::at(&template.file, template.path_at, message));
             }
         }
     }
@@ -218,7 +220,8 @@ impl Template {
             }
         };
         let before = problems.len();
-        let FrontMatter { path, mode, owner, group, escape, when, for_each: each, rules, needs } = front;
+        let FrontMatter { path, path_at, mode, owner, group, escape, when, for_each: each, rules, needs } =
+            front;
         let scope = Scope { each: each.as_ref().map(|(name, _)| name.as_str()), ..all };
         if let Some((name, at)) = &each {
             let wrong = kinds::check_each(name, &path, scope);
@@ -239,19 +242,38 @@ impl Template {
             );
             move |tag: &Tag<'_>| how(tag, escape, &captured, &comments)
         });
-        let sensitive =
-            unit.as_ref().is_some_and(|unit| unit.names.iter().any(|name| scope.is_sensitive(name)));
-        if sensitive && mode & 0o007 != 0 {
+        let is_secret = |name: &&String| scope.is_sensitive(name);
+        let secret = unit.as_ref().and_then(|unit| {
+            let first = unit.names.iter().filter(is_secret).min_by_key(|name| unit.body.find(name))?;
+            Some((first, unit.body.find(first)))
+        });
+        if let Some((name, at)) = secret
+            && mode & 0o007 != 0
+        {
             let message = format!(
-                "uses a sensitive parameter, but mode = \"{mode:04o}\" lets everybody read the file; take the last digit \
-                 away, as in \"0640\""
+                "`{name}` is sensitive, but mode = \"{mode:04o}\" lets everybody read the file; take the last digit away, \
+                 as in \"0640\""
             );
-            problems.push(Problem::at(&file, origin.at, message));
+            problems.push(Problem { file: file.clone(), at, message });
         }
+        let sensitive = secret.is_some();
         if problems.len() != before {
             return None;
         }
-        Some(Self { path, mode, owner, group, rules, needs, each, when, body: unit?, sensitive, file })
+        Some(Self {
+            path,
+            path_at,
+            mode,
+            owner,
+            group,
+            rules,
+            needs,
+            each,
+            when,
+            body: unit?,
+            sensitive,
+            file,
+        })
     }
 
     /// The name of what there is a file for each element of.

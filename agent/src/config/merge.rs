@@ -15,7 +15,7 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue, Deserializer};
 
 use super::files::TextFile;
-use super::toml_problem;
+use super::{plainly, toml_problem};
 use crate::problem::{At, Problem};
 
 /// How deep tables are merged: sections, what they hold (`parameters.ip`, `transport.iso`), and the keys of these.
@@ -61,9 +61,7 @@ impl Sources {
             return Err(problems);
         }
         T::deserialize(Deserializer::from(Spanned::new(0..0, document))).map_err(|error| {
-            // Its message can have a second line, with what would have been right.
-            let message = error.message().replace('\n', "; ");
-            vec![self.problem(error.span().map_or(0, |span| span.start), message)]
+            vec![self.problem(error.span().map_or(0, |span| span.start), plainly(error.message()))]
         })
     }
 

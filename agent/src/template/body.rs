@@ -107,8 +107,9 @@ impl Body {
         Some(self.origin.place(&self.original, byte))
     }
 
-    /// The position in the file of a byte of the rewritten text, and the tag that it is in, as it is written.
-    pub(super) fn locate(&self, rewritten: usize) -> (At, Option<&str>) {
+    /// The position in the file of a byte of the rewritten text, the tag that it is in, as it is written, and what is left of
+    /// that from there on.
+    pub(super) fn locate(&self, rewritten: usize) -> (At, Option<(&str, &str)>) {
         // An insertion that holds the byte counts up to it, and then by what it is about.
         let inserted: usize = self
             .insertions
@@ -121,9 +122,9 @@ impl Body {
         byte += self.original[byte..].len() - self.original[byte..].trim_start().len();
         let tag = pieces(&self.original).ok().and_then(|pieces| {
             let tag = tags(&pieces).find(|tag| tag.inside.start <= byte && byte <= tag.inside.end)?;
-            Some(&self.original[tag.inside.clone()])
+            Some((self.original[tag.inside.clone()].trim(), &self.original[byte..tag.inside.end]))
         });
-        (self.origin.place(&self.original, byte), tag.map(str::trim))
+        (self.origin.place(&self.original, byte), tag)
     }
 }
 
@@ -152,7 +153,8 @@ mod tests {
             ("p(v=( w", 7, 18, Some("w")),
         ] {
             let byte = body.rewritten.find(text).expect(text);
-            assert_eq!(body.locate(byte), (At { line, column }, tag), "{text}");
+            let (at, found) = body.locate(byte);
+            assert_eq!((at, found.map(|(tag, _)| tag)), (At { line, column }, tag), "{text}");
         }
     }
 

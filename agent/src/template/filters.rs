@@ -58,7 +58,9 @@ pub(super) fn misuse(kind: &str, known: &[Signature], name: &str, given: &[&str]
         return Some(format!("{kind} `{name}` needs the argument `{missing}`; write {name}({missing}=...)"));
     }
     let odd = given.iter().find(|argument| !needed.contains(argument) && !optional.contains(argument))?;
-    Some(format!("{kind} `{name}` has no argument `{odd}`"))
+    let all: Vec<_> = needed.iter().chain(*optional).map(|argument| format!("{argument}=")).collect();
+    let remedy = if all.is_empty() { String::new() } else { format!("; write {name}({})", all.join(", ")) };
+    Some(format!("{kind} `{name}` has no argument `{odd}`{remedy}"))
 }
 
 /// Adds them to the engine.

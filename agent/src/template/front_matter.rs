@@ -11,7 +11,6 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::body::Origin;
-use super::names::nearest;
 use super::path::Target;
 use super::render::Rules;
 use super::rules::{self, Need, Needed};
@@ -24,6 +23,8 @@ const FENCE: &str = "+++";
 #[derive(Debug)]
 pub(super) struct FrontMatter {
     pub(super) path: Target,
+    /// Where that stands.
+    pub(super) path_at: At,
     pub(super) mode: u32,
     pub(super) owner: Option<String>,
     pub(super) group: Option<String>,
@@ -64,25 +65,6 @@ enum WhenAbsent {
     Keep,
 }
 
-/// All keys, for whoever mistypes one.
-const KEYS: [&str; 15] = [
-    "path",
-    "mode",
-    "owner",
-    "group",
-    "escape",
-    "when",
-    "absent",
-    "for-each",
-    "check",
-    "verify",
-    "restart",
-    "reload",
-    "on-change",
-    "keep-edits",
-    "once",
-];
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Raw {
@@ -117,11 +99,7 @@ impl FrontMatter {
     pub(super) fn split<'a>(file: &str, text: &'a str) -> Result<(Self, usize, &'a str), Vec<Problem>> {
         let (toml, lines, body) = cut(text).map_err(|(at, message)| vec![Problem::at(file, at, message)])?;
         // The opening fence is line 1, so that TOML's first line is the file's second.
-        let raw: Raw = toml::from_str(toml).map_err(|error| {
-            let mut problem = toml_problem(file, toml, 1, &error);
-            suggest(&mut problem.message);
-            vec![problem]
-        })?;
+        let raw: Raw = toml::from_str(toml).map_err(|error| vec![toml_problem(file, toml, 1, &error)])?;
         let mut problems = Vec::new();
         let mut complain = |byte: Option<usize>, message: String| {
             problems.push(Problem::at(
@@ -156,6 +134,7 @@ impl Raw {
 
     fn check(self, toml: &str, complain: &mut impl FnMut(Option<usize>, String)) -> Option<FrontMatter> {
         let needs = self.needs(toml);
+        let path_at = place(toml, self.path.as_ref().map_or(0, |path| path.span().start));
         let path = match self.path {
             None => {
                 complain(None, "the front matter has no path; add path = \"/etc/...\"".to_owned());
@@ -187,7 +166,8 @@ impl Raw {
             let value = value?;
             let text = value.get_ref();
             if text.is_empty() || text.contains([':', '\n']) {
-                complain(Some(value.span().start), format!("{key} = \"{text}\" is no name"));
+                let message = format!("{key} = \"{text}\" is no name; owner and group are one name each");
+                complain(Some(value.span().start), message);
             } else if text.bytes().all(|b| b.is_ascii_digit()) {
                 let message =
                     format!("{key} = \"{text}\" is a number; write the name that has it in the image");
@@ -220,6 +200,7 @@ impl Raw {
         };
         Some(FrontMatter {
             path: path?,
+            path_at,
             mode: mode?,
             owner,
             group,
@@ -251,17 +232,13 @@ pub(super) fn inside(toml: &str, start: usize, value: &str, byte: usize) -> (usi
     if exact { (start + 1 + byte, true) } else { (start, false) }
 }
 
-/// Adds what may have been meant to what serde says about an unknown key.
-fn suggest(message: &mut String) {
-    let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
-    if let Some(near) = unknown.and_then(|unknown| nearest(unknown, &KEYS)) {
-        message.push_str(&format!("; did you mean `{near}`?"));
-    }
-}
-
 /// The TOML, the number of lines before the body, and the body.
 fn cut(text: &str) -> Result<(&str, usize, &str), (At, &'static str)> {
     let fence = |line: &str| line.trim_end_matches(['\r', '\n']) == FENCE;
+    if text.starts_with('\u{feff}') {
+        let message = "the file begins with a byte order mark; save it as UTF-8 without one";
+        return Err((At { line: 1, column: 1 }, message));
+    }
     let mut lines = text.split_inclusive('\n');
     let first = lines.next().filter(|line| fence(line)).ok_or((
         At { line: 1, column: 1 },

@@ -41,7 +41,11 @@ pub(super) const TEXT: Type = Type::Scalar(Scalar::String);
 /// What is wrong with a `for-each`.
 pub(super) fn check_each(name: &str, path: &Target, scope: Scope<'_>) -> Vec<String> {
     let mut wrong = Vec::new();
-    if name != ADAPTERS && !scope.contains(name) {
+    if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+        wrong.push(format!(
+            "for-each = \"{name}\" is no name; write that of one parameter, and make a derived value of anything else"
+        ));
+    } else if name != ADAPTERS && !scope.contains(name) {
         wrong.push(format!("for-each: {}", scope.unknown(name)));
     }
     for own in EACH.into_iter().filter(|own| scope.contains(own)) {

@@ -55,6 +55,9 @@ impl Scope<'_> {
 
     /// What is said about a name that nobody declared.
     pub(super) fn unknown(&self, name: &str) -> String {
+        if EACH.contains(&name) {
+            return format!("`{name}` is known in templates with a for-each alone");
+        }
         let near =
             nearest(name, &self.names()).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
         format!("`{name}` is not declared in [parameters] of agent.toml{near}")
@@ -200,7 +203,7 @@ fn check_names(pieces: &[Piece<'_>], scope: Scope<'_>, complain: &mut impl FnMut
 }
 
 /// The known name that differs from `name` by at most two letters, and by no more than half of them, if there is one.
-pub(super) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     known
         .iter()
         .map(|k| (distance(name, k), *k))

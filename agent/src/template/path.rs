@@ -50,9 +50,10 @@ impl Target {
         while let Some(open) = rest.find('{') {
             let at = text.len() - rest.len() + open;
             let inside = rest[open + 1..].split_once('}');
-            let (slot, behind) = inside
-                .and_then(|(name, behind)| Some((slot(name)?, behind)))
-                .ok_or_else(|| (at, "there are {index}, {key}, {item} and {item.FIELD}".to_owned()))?;
+            let (slot, behind) =
+                inside.and_then(|(name, behind)| Some((slot(name)?, behind))).ok_or_else(|| {
+                    (at, "the places in a path are {index}, {key}, {item} and {item.FIELD}".to_owned())
+                })?;
             target.slots.push((rest[..open].to_owned(), slot));
             rest = behind;
         }

@@ -286,7 +286,7 @@ fn tag<'a>(body: &'a str, from: usize, kind: TagKind, close: &str) -> Option<(Ta
             c if c.is_ascii_alphabetic() || c == '_' => {
                 (prefix_len(rest, |c| c.is_ascii_alphanumeric() || c == '_'), WordKind::Name)
             }
-            _ if ["==", "!=", ">=", "<=", "?.", "?[", "//", "**"]
+            _ if ["==", "!=", ">=", "<=", "?.", "?[", "//", "**", "||"]
                 .iter()
                 .any(|sign| rest.starts_with(sign)) =>
             {

@@ -84,6 +84,27 @@ fn what_is_wrong_is_said_where_it_stands() {
             "t:4:10: filter `replace` needs the argument `to`; write replace(to=...)",
         ),
         ("{{ log | upper(all=true) }}", "t:4:10: filter `upper` has no argument `all`"),
+        ("{{ [log] | join(\", \") }}", "t:4:12: filter `join` has no argument `\", \"`; write join(sep=)"),
+        (
+            "{{ log | replace(log, to=ip) }}",
+            "t:4:10: filter `replace` needs the argument `from`; write replace(from=...)",
+        ),
+        (
+            "{% if primary = true %}{% endif %}",
+            "t:4:15: `if primary = true` is not Tera's syntax; compare by ==",
+        ),
+        ("{% if primary && ip %}{% endif %}", "t:4:15: `if primary && ip` is not Tera's syntax; write `and`"),
+        ("{% if primary || ip %}{% endif %}", "t:4:16: `if primary || ip` is not Tera's syntax; write `or`"),
+        ("{% if !primary %}{% endif %}", "t:4:7: `if !primary` is not Tera's syntax; write `not`"),
+        (
+            "{% if primary %}{% else if ip %}{% endif %}",
+            "t:4:25: `else if ip` is not Tera's syntax; write `elif`",
+        ),
+        (
+            "{{ primary ? ip : log }}",
+            "t:4:12: `primary ? ip : log` is not Tera's syntax; write `a if x else b`",
+        ),
+        ("{{ item }}", "t:4:4: `item` is known in templates with a for-each alone"),
         (
             "{{ range(end=range()) }}",
             "t:4:14: function `range` needs the argument `end`; write range(end=...)",

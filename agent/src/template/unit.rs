@@ -27,6 +27,9 @@ const MOST_PROBLEMS: usize = 50;
 /// What is said of an engine's error that is none of our refusals.
 const UNFIT: &str = "cannot be evaluated: a type does not fit, or an argument is missing";
 
+/// What is said of what the engine cannot read.
+const NO_SYNTAX: &str = "is not Tera's syntax";
+
 /// In a context whose secrets are masked, so that what is rendered is for people to look at.
 pub(super) const MASKED: &str = "__masked";
 
@@ -160,7 +163,14 @@ impl Unit {
             return Problem::with(&self.file, format!("the template {otherwise}"));
         };
         let (at, tag) = self.body.locate(report.span().range.start);
-        let subject = tag.map_or_else(|| "the template".to_owned(), |tag| format!("`{}`", shortened(tag)));
+        let subject = match tag {
+            None => "the template".to_owned(),
+            Some((tag, _)) => format!("`{}`", shortened(tag)),
+        };
+        let remedy = match tag {
+            Some((_, rest)) if otherwise == NO_SYNTAX => of_others(rest),
+            _ => "",
+        };
         let message = report.message();
         let sentence = match Refusal::of(message) {
             Some(refusal) => refusal.sentence(),
@@ -169,8 +179,21 @@ impl Unit {
             }
             None => otherwise,
         };
-        Problem::at(&self.file, at, format!("{subject} {sentence}"))
+        Problem::at(&self.file, at, format!("{subject} {sentence}{remedy}"))
     }
+}
+
+/// What to write in place of what other languages have.
+fn of_others(rest: &str) -> &'static str {
+    const WORDS: [(&str, &str); 6] = [
+        ("=", "; compare by =="),
+        ("&", "; write `and`"),
+        ("|", "; write `or`"),
+        ("!", "; write `not`"),
+        ("if ", "; write `elif`"),
+        ("? ", "; write `a if x else b`"),
+    ];
+    WORDS.iter().find(|(theirs, _)| rest.starts_with(theirs)).map_or("", |(_, ours)| ours)
 }
 
 /// Compiles units: all at once, because each addition makes the engine look at all the others again. Every one must
@@ -186,7 +209,7 @@ pub(super) fn compile(
         // Which of them it is, and where.
         for unit in units {
             if let Err(error) = new_engine().add_raw_template(&unit.name, &unit.body.rewritten) {
-                problems.push(unit.problem(&error, "is not Tera's syntax"));
+                problems.push(unit.problem(&error, NO_SYNTAX));
             }
         }
         return vec![false; units.len()];

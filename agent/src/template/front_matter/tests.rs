@@ -28,7 +28,18 @@ fn what_is_wrong_is_said_with_its_line() {
             "+++\npath = \"/a\"\nmode = \"0o64\"\n+++\n",
             "f:3:8: mode = \"0o64\" must be four octal digits up to \"0777\"",
         ),
-        ("+++\npath = \"/a\"\nowner = \"\"\n+++\n", "f:3:9: owner = \"\" is no name"),
+        (
+            "\u{feff}+++\npath = \"/a\"\n+++\n",
+            "f:1:1: the file begins with a byte order mark; save it as UTF-8 without one",
+        ),
+        (
+            "+++\npath = \"/a\"\nmode = 0640\n+++\n",
+            "f:3:8: a number does not begin with 0; write text between quotes",
+        ),
+        (
+            "+++\npath = \"/a\"\nowner = \"\"\n+++\n",
+            "f:3:9: owner = \"\" is no name; owner and group are one name each",
+        ),
     ] {
         let problems = FrontMatter::split("f", text).expect_err(text);
         assert_eq!(problems[0].to_string(), want, "{text:?}");
@@ -41,21 +52,6 @@ fn an_unknown_key_is_refused_at_its_line() {
     let shown = problems[0].to_string();
     assert!(shown.starts_with("f:3:1: unknown field `modus`"), "{shown}");
     assert!(shown.ends_with("; did you mean `mode`?"), "{shown}");
-}
-
-#[test]
-fn all_keys_are_offered() {
-    let unknown = FrontMatter::split("f", "+++\nx = 1\n+++\n").expect_err("x");
-    let shown = unknown[0].to_string();
-    let expected = shown.split("expected one of ").nth(1).expect("serde lists them");
-    let known: Vec<_> = expected.split(", ").map(|key| key.trim_matches('`')).collect();
-    let sorted = |mut keys: Vec<&'static str>| {
-        keys.sort_unstable();
-        keys
-    };
-    let mut known: Vec<_> = known.into_iter().map(str::to_owned).collect();
-    known.sort_unstable();
-    assert_eq!(known, sorted(super::KEYS.to_vec()));
 }
 
 #[test]

@@ -10,23 +10,26 @@ use std::collections::BTreeSet;
 use super::{Tag, Word, WordKind};
 
 impl<'a> Tag<'a> {
-    /// The names of the arguments in the brackets behind the word at byte `at`; none where there are no brackets.
+    /// The names of the arguments in the brackets behind the word at byte `at`; none where there are no brackets. A first
+    /// argument without a name is there by what it begins with.
     pub(in crate::template) fn arguments(&self, at: usize) -> Vec<&'a str> {
-        let behind = self.words.iter().skip_while(|word| word.at <= at);
+        let behind = self.words.partition_point(|word| word.at <= at);
+        let words = &self.words[behind..];
         let mut depth = 0;
         let mut names = Vec::new();
-        let mut before: Option<&Word<'a>> = None;
-        for (index, word) in behind.enumerate() {
+        for (index, word) in words.iter().enumerate() {
             match word.text {
                 "(" | "[" | "{" if word.kind == WordKind::Sign => depth += 1,
                 ")" | "]" | "}" if word.kind == WordKind::Sign => depth -= 1,
-                "=" if depth == 1 => names.extend(before.map(|name| name.text)),
+                "=" if depth == 1 => names.extend(words[..index].last().map(|name| name.text)),
                 _ => {}
             }
             if depth == 0 || index == 0 && word.text != "(" {
                 break;
             }
-            before = Some(word);
+            if index == 1 && words.get(2).is_none_or(|next| next.text != "=") {
+                names.push(word.text);
+            }
         }
         names
     }
