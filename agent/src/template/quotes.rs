@@ -51,6 +51,10 @@ trait Reader: Clone {
     fn print(&mut self, what: Printed) -> Result<Place, &'static str>;
     /// Where two branches meet; `None` where that cannot be.
     fn join(&self, other: &Self) -> Option<Self>;
+    /// Whether a file that ends here certainly lacks something. Only a format whose text is followed to the letter says so.
+    fn is_open(&self) -> bool {
+        false
+    }
 }
 
 /// Judges every print of a body, and says which of them stand in a comment, by the beginning of their inside.
@@ -161,6 +165,17 @@ fn walk<R: Reader>(
             }
             _ => {}
         }
+    }
+    if now.is_some_and(|reader| reader.is_open()) {
+        // Where it was opened may be anywhere before; most often it is around the last value.
+        let last = pieces.iter().rev().find_map(|piece| match piece {
+            Piece::Tag(tag) if tag.kind == TagKind::Print => Some(tag.keyword().0),
+            _ => None,
+        });
+        complain(
+            last.unwrap_or(0),
+            "the file ends inside of quotes that nothing closes, around this value or behind it".to_owned(),
+        );
     }
     comments
 }

@@ -47,4 +47,8 @@ impl Reader for Json {
     fn join(&self, other: &Self) -> Option<Self> {
         (self == other).then_some(*self)
     }
+
+    fn is_open(&self) -> bool {
+        *self != Self::Outside
+    }
 }

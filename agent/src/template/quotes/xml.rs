@@ -74,4 +74,8 @@ impl Reader for Xml {
     fn join(&self, other: &Self) -> Option<Self> {
         (self.mode == other.mode).then(|| self.clone())
     }
+
+    fn is_open(&self) -> bool {
+        matches!(self.mode, Mode::Attribute(_))
+    }
 }
