@@ -186,8 +186,13 @@ impl TemplateSet {
     /// What is wrong with each `when` that can never be true as the parameters are declared. It keeps nobody from applying
     /// the others: a drop-in may well say that something is not to be on this site.
     pub fn unreachable(&self, declared: &Declared) -> impl Iterator<Item = Problem> {
-        let conditions = self.templates.iter().filter_map(|template| template.when.as_ref());
-        conditions.filter_map(|when| reach::check(when, &self.engine, &self.derived, declared).err())
+        let files = ", so that nothing is ever written; correct it, or take the template away";
+        let units = "; correct it, or leave it out and name the state that there always is";
+        let templates = self.templates.iter().filter_map(|template| template.when.as_ref());
+        // `when = "false"` is a way to turn a role round, and nobody's slip.
+        let roles = self.conditions.iter().map(|one| &one.unit).filter(|when| !when.names.is_empty());
+        let all = templates.map(move |when| (when, files)).chain(roles.map(move |when| (when, units)));
+        all.filter_map(|when| reach::check(when, &self.engine, &self.derived, declared).err())
     }
 
     /// One file has one template at a time.

@@ -26,12 +26,12 @@ struct Input<'a> {
     values: Vec<Value>,
 }
 
-/// What is wrong with a condition that can never be true.
+/// What is wrong with a condition that can never be true; `remedy` is what comes of that, and what mends it.
 ///
 /// # Errors
 /// That it is so, and why; or that it cannot be evaluated, whatever the values.
 pub(super) fn check(
-    when: &Unit,
+    (when, remedy): (&Unit, &str),
     engine: &Tera,
     derived: &Derivations,
     declared: &Declared,
@@ -48,7 +48,7 @@ pub(super) fn check(
     for number in 0..count {
         match evaluate(number, &inputs, when, engine, derived, &names) {
             Ok(true) => return Ok(()),
-            Ok(false) => failure = Some(never(when, &inputs, declared)),
+            Ok(false) => failure = Some(never((when, remedy), &inputs, declared)),
             Err(problem) => failure = failure.or(Some(problem)),
         }
     }
@@ -89,7 +89,7 @@ fn evaluate(
 }
 
 /// That it is never true, and what makes it so.
-fn never(when: &Unit, inputs: &[Input<'_>], declared: &Declared) -> Problem {
+fn never((when, remedy): (&Unit, &str), inputs: &[Input<'_>], declared: &Declared) -> Problem {
     let mut facts = Vec::new();
     for Input { name, parameter, .. } in inputs {
         let sensitive = declared.is_sensitive(name);
@@ -107,8 +107,6 @@ fn never(when: &Unit, inputs: &[Input<'_>], declared: &Declared) -> Problem {
         }
     }
     let because = if facts.is_empty() { String::new() } else { format!(" ({})", facts.join("; ")) };
-    let message = format!(
-        "when is never true{because}, so that nothing is ever written; correct it, or take the template away"
-    );
+    let message = format!("when is never true{because}{remedy}");
     Problem::at(&when.file, when.at, message)
 }

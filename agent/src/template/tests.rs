@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::{DerivedSource, TemplateSet, TemplateSource};
+use super::{ConditionSource, DerivedSource, TemplateSet, TemplateSource};
 use crate::parameters::{Declaration, Declared};
 
 fn declared() -> Declared {
@@ -203,6 +203,18 @@ fn a_condition_is_judged_by_all_that_its_parameters_can_be() {
         );
         assert_eq!(judge(when), want, "{when}");
     }
+    let role = |when: &str| {
+        let toml = format!("when = '{when}'");
+        let table: BTreeMap<String, toml::Spanned<String>> = toml::from_str(&toml).expect("TOML");
+        let sources = table.into_values().map(|text| ConditionSource::new("u", "a.service", text, &toml, 0));
+        let mut problems = Vec::new();
+        let set = TemplateSet::compile(Vec::new(), Vec::new(), sources.collect(), &declared, &mut problems);
+        assert_eq!(problems, [], "{when}");
+        set.unreachable(&declared).map(|problem| problem.to_string()).collect::<Vec<_>>().join("; ")
+    };
+    assert_eq!((role("primary"), role("false")), (String::new(), String::new()));
+    let want = "u:1:9: when is never true (`ip` is never null); correct it, or leave it out and name the state that there always is";
+    assert_eq!(role("ip is none"), want);
     let unfit = judge("primary + 1 == 2");
     assert!(unfit.starts_with("t:4:9: `primary + 1 == 2` cannot be evaluated"), "{unfit}");
 }
