@@ -179,7 +179,7 @@ impl Config {
     /// # Errors
     /// The image's accounts cannot be read.
     pub fn lint(&self, image: Option<&Root>) -> sys::Result<Vec<Problem>> {
-        let mut problems: Vec<_> = self.templates.unreachable(&self.parameters).collect();
+        let mut problems = self.templates.unreachable(&self.parameters);
         if let Some(image) = image {
             problems.extend(image::check(&self.templates, image)?);
         }

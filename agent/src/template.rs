@@ -185,14 +185,19 @@ impl TemplateSet {
 
     /// What is wrong with each `when` that can never be true as the parameters are declared. It keeps nobody from applying
     /// the others: a drop-in may well say that something is not to be on this site.
-    pub fn unreachable(&self, declared: &Declared) -> impl Iterator<Item = Problem> {
-        let files = ", so that nothing is ever written; correct it, or take the template away";
-        let units = "; correct it, or leave it out and name the state that there always is";
-        let templates = self.templates.iter().filter_map(|template| template.when.as_ref());
+    pub fn unreachable(&self, declared: &Declared) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut judge = |when, remedy| {
+            problems.extend(reach::check((when, remedy), &self.engine, &self.derived, declared).err());
+        };
+        for when in self.templates.iter().filter_map(|template| template.when.as_ref()) {
+            judge(when, ", so that nothing is ever written; correct it, or take the template away");
+        }
         // `when = "false"` is a way to turn a role round, and nobody's slip.
-        let roles = self.conditions.iter().map(|one| &one.unit).filter(|when| !when.names.is_empty());
-        let all = templates.map(move |when| (when, files)).chain(roles.map(move |when| (when, units)));
-        all.filter_map(|when| reach::check(when, &self.engine, &self.derived, declared).err())
+        for when in self.conditions.iter().map(|one| &one.unit).filter(|when| !when.names.is_empty()) {
+            judge(when, "; correct it, or leave it out and name the state that there always is");
+        }
+        problems
     }
 
     /// One file has one template at a time.

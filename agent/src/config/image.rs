@@ -8,7 +8,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
@@ -33,33 +32,36 @@ pub(super) fn check(templates: &TemplateSet, image: &Root) -> Result<Vec<Problem
         return Ok(Vec::new());
     }
     let accounts = Accounts::read(image)?;
-    let mut declared = BTreeSet::new();
-    let mut seen = BTreeSet::new();
+    let mut declared = Vec::new();
+    let mut seen = Vec::new();
     for directory in SYSUSERS {
         for name in image.list(directory)? {
             // A file masks those of its name in later directories.
-            if name.ends_with(".conf") && seen.insert(name.clone()) {
+            if name.ends_with(".conf") && !seen.contains(&name) {
                 // A link to /dev/null is none.
                 let text =
                     image.read(format!("{directory}/{name}"), LIMIT).ok().flatten().unwrap_or_default();
                 String::from_utf8_lossy(&text).lines().for_each(|line| declare(line, &mut declared));
+                seen.push(name);
             }
         }
     }
-    let written: BTreeSet<&Path> = templates.paths().collect();
+    let is_declared = |kind, name: &str| {
+        declared.iter().any(|(other, declared)| (*other, declared.as_str()) == (kind, name))
+    };
     let has_systemd = SYSTEMD.iter().any(|path| image.exists(path));
     let missing = |what: &Needed| match what {
         Needed::User(name) => {
-            let is_there = accounts.user(name).is_some() || declared.contains(&(Kind::User, name.clone()));
+            let is_there = accounts.user(name).is_some() || is_declared(Kind::User, name);
             (!is_there).then(|| no_account("owner", name, "user", "/etc/passwd"))
         }
         Needed::Group(name) => {
-            let is_there = accounts.group(name).is_some() || declared.contains(&(Kind::Group, name.clone()));
+            let is_there = accounts.group(name).is_some() || is_declared(Kind::Group, name);
             (!is_there).then(|| no_account("group", name, "group", "/etc/group"))
         }
         Needed::Program("on-change", _) if has_systemd => None,
         Needed::Program(_, path) if FILLED_AT_BOOT.iter().any(|at| Path::new(path).starts_with(at)) => None,
-        Needed::Program(_, path) if written.contains(Path::new(path)) => None,
+        Needed::Program(_, path) if templates.paths().any(|written| written == path) => None,
         Needed::Program(key, path) => match program::can_run(image, Path::new(path)) {
             Ok(false) => Some(format!(
                 "{key}: {path} is no file that can be executed; make it one (chmod +x), or name another"
@@ -85,23 +87,26 @@ fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     User,
     Group,
 }
 
 /// The accounts that a line of sysusers.d(5) makes: `u NAME` a user and its group, `g NAME` a group, `m USER GROUP` both.
-fn declare(line: &str, declared: &mut BTreeSet<(Kind, String)>) {
+fn declare(line: &str, declared: &mut Vec<(Kind, String)>) {
     let mut words = line.split_whitespace().map(|word| word.trim_matches(['"', '\'']).to_owned());
     let kind = words.next().unwrap_or_default();
     let Some(name) = words.next() else { return };
     match kind.trim_end_matches(['!', '-']) {
-        "u" => declared.extend([(Kind::User, name.clone()), (Kind::Group, name)]),
-        "g" => declared.extend([(Kind::Group, name)]),
+        "u" => {
+            declared.push((Kind::User, name.clone()));
+            declared.push((Kind::Group, name));
+        }
+        "g" => declared.push((Kind::Group, name)),
         "m" => {
+            declared.push((Kind::User, name));
             declared.extend(words.next().map(|group| (Kind::Group, group)));
-            declared.extend([(Kind::User, name)]);
         }
         _ => {}
     }
@@ -110,7 +115,6 @@ fn declare(line: &str, declared: &mut BTreeSet<(Kind, String)>) {
 #[cfg(test)]
 mod tests {
     use super::{Kind, declare};
-    use std::collections::BTreeSet;
 
     #[test]
     fn lines_of_sysusers_make_accounts() {
@@ -124,7 +128,7 @@ mod tests {
             ("u", &[], &[]),
             ("", &[], &[]),
         ] {
-            let mut declared = BTreeSet::new();
+            let mut declared = Vec::new();
             declare(line, &mut declared);
             let of = |kind| {
                 declared.iter().filter(move |it| it.0 == kind).map(|it| it.1.as_str()).collect::<Vec<_>>()

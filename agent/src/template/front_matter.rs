@@ -119,17 +119,21 @@ impl FrontMatter {
 impl Raw {
     /// What is named here and must be in the guest.
     fn needs(&self, toml: &str) -> Vec<Need> {
-        let program = |key, argv: &Spanned<Vec<Spanned<String>>>| {
-            let word = argv.get_ref().first()?;
-            Some((word.span().start, Needed::Program(key, word.get_ref().clone())))
+        let mut needs = Vec::new();
+        let mut add = |value: &Spanned<String>, what: fn(String) -> Needed| {
+            let at = place(toml, value.span().start);
+            needs.push(Need { at, what: what(value.get_ref().clone()) });
         };
-        let user = self.owner.as_ref().map(|it| (it.span().start, Needed::User(it.get_ref().clone())));
-        let group = self.group.as_ref().map(|it| (it.span().start, Needed::Group(it.get_ref().clone())));
-        let check = self.check.as_ref().and_then(|argv| program("check", argv));
-        let verify = self.verify.as_ref().and_then(|argv| program("verify", argv));
-        let others = self.on_change.iter().filter_map(|argv| program("on-change", argv));
-        let needs = [user, group, check, verify].into_iter().flatten().chain(others);
-        needs.map(|(byte, what)| Need { at: place(toml, byte), what }).collect()
+        self.owner.iter().for_each(|name| add(name, Needed::User));
+        self.group.iter().for_each(|name| add(name, Needed::Group));
+        let first = |argv: &Option<Spanned<Vec<Spanned<String>>>>| argv.as_ref()?.get_ref().first().cloned();
+        first(&self.check).iter().for_each(|word| add(word, |path| Needed::Program("check", path)));
+        first(&self.verify).iter().for_each(|word| add(word, |path| Needed::Program("verify", path)));
+        for argv in &self.on_change {
+            let word = argv.get_ref().first();
+            word.into_iter().for_each(|word| add(word, |path| Needed::Program("on-change", path)));
+        }
+        needs
     }
 
     fn check(self, toml: &str, complain: &mut impl FnMut(Option<usize>, String)) -> Option<FrontMatter> {

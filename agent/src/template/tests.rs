@@ -153,7 +153,7 @@ fn a_condition_is_judged_by_all_that_its_parameters_can_be() {
         let mut problems = Vec::new();
         let set = TemplateSet::compile(vec![source], sources.collect(), Vec::new(), &declared, &mut problems);
         assert_eq!(problems, [], "{when}");
-        set.unreachable(&declared).map(|problem| problem.to_string()).collect::<Vec<_>>().join("; ")
+        set.unreachable(&declared).iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     };
     for when in [
         "log == \"low\"",
@@ -210,7 +210,7 @@ fn a_condition_is_judged_by_all_that_its_parameters_can_be() {
         let mut problems = Vec::new();
         let set = TemplateSet::compile(Vec::new(), Vec::new(), sources.collect(), &declared, &mut problems);
         assert_eq!(problems, [], "{when}");
-        set.unreachable(&declared).map(|problem| problem.to_string()).collect::<Vec<_>>().join("; ")
+        set.unreachable(&declared).iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     };
     assert_eq!((role("primary"), role("false")), (String::new(), String::new()));
     let want = "u:1:9: when is never true (`ip` is never null); correct it, or leave it out and name the state that there always is";

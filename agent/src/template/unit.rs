@@ -79,13 +79,7 @@ impl Unit {
         };
         names::check(&pieces, scope, &mut complain);
         let print = print(&pieces, &mut complain);
-        let made: BTreeSet<&str> = tags(&pieces).flat_map(Tag::made_names).collect();
-        for tag in tags(&pieces).filter(|tag| tag.kind == TagKind::Print) {
-            let name = tag.sole_name().filter(|name| !made.contains(name));
-            if let Some(wrong) = name.and_then(|name| kinds::check_print(name, print(tag), scope)) {
-                complain(tag.keyword().0, wrong);
-            }
-        }
+        check_prints(&pieces, &print, scope, &mut complain);
         if problems.len() != before {
             return None;
         }
@@ -194,6 +188,23 @@ fn of_others(rest: &str) -> &'static str {
         ("? ", "; write `a if x else b`"),
     ];
     WORDS.iter().find(|(theirs, _)| rest.starts_with(theirs)).map_or("", |(_, ours)| ours)
+}
+
+/// Judges what is printed by its name alone, by the type that this is known to have.
+fn check_prints(
+    pieces: &[Piece<'_>],
+    print: &dyn Fn(&Tag<'_>) -> Print,
+    scope: Scope<'_>,
+    complain: &mut dyn FnMut(usize, String),
+) {
+    for tag in tags(pieces).filter(|tag| tag.kind == TagKind::Print) {
+        if let Some(name) = tag.sole_name()
+            && let Some(wrong) = kinds::check_print(name, print(tag), scope)
+            && !tags(pieces).any(|tag| tag.made_names().contains(&name))
+        {
+            complain(tag.keyword().0, wrong);
+        }
+    }
 }
 
 /// Compiles units: all at once, because each addition makes the engine look at all the others again. Every one must

@@ -5,8 +5,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeSet;
-
 use super::{Tag, Word, WordKind};
 
 impl<'a> Tag<'a> {
@@ -64,10 +62,18 @@ impl<'a> Tag<'a> {
 
     /// The bytes behind the operands of every `~`: the ends of what it joins, as the engine reads it, of which a filter
     /// put there is the last. A text in quotes is left out, since it needs no looking at.
-    pub(in crate::template) fn joined(&self) -> BTreeSet<usize> {
-        let is_join = |word: &Word<'_>| word.kind == WordKind::Sign && word.text == "~";
-        let joins = self.words.iter().enumerate().filter(|(_, word)| is_join(word)).map(|(index, _)| index);
-        joins.flat_map(|join| [&self.words[..join], self.operand(join + 1)]).filter_map(behind).collect()
+    pub(in crate::template) fn joined(&self) -> Vec<usize> {
+        let mut ends = Vec::new();
+        for (join, word) in self.words.iter().enumerate() {
+            if word.kind == WordKind::Sign && word.text == "~" {
+                ends.extend(behind(&self.words[..join]));
+                ends.extend(behind(self.operand(join + 1)));
+            }
+        }
+        // What stands between two of them is an operand of both.
+        ends.sort_unstable();
+        ends.dedup();
+        ends
     }
 
     /// The words of the operand of `~` that begins with word `start`: filters, fields and brackets belong to it, and a
