@@ -8,9 +8,12 @@
 mod compare;
 mod fault;
 mod finder;
+mod hooked;
 mod link;
 mod others;
+mod ready_hooks;
 pub mod run;
+mod valued;
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -23,13 +26,13 @@ use crate::config::{Absent, Config};
 use crate::detect::{Facts, Verdict};
 use crate::environment::{self, Environment, Platform};
 use crate::interfaces::Interfaces;
-use crate::parameters::{Generated, Parameters, Value};
+use crate::parameters::Parameters;
 use crate::plan::{Past, Plan};
 use crate::problem::Problems;
 use crate::protocol;
 use crate::report::{Part, Report, Stage, Took};
 use crate::secrets;
-use crate::state::{Instance, State};
+use crate::state::State;
 use crate::sys::{Error, Root, clock, process};
 use crate::template::{Explained, Output, Surroundings};
 use crate::transport::boot::Boot;
@@ -37,7 +40,10 @@ use crate::transport::{self, Document, Here, Source};
 
 pub use fault::{Exit, Fault, Result, chain};
 pub use finder::{Finder, Step};
+use hooked::Hooked;
 use others::Others;
+use ready_hooks::ReadyHooks;
+use valued::Made;
 
 /// The machine that a pass works on: its file tree, and what it was found to be.
 #[derive(Debug)]
@@ -52,6 +58,8 @@ pub struct Machine {
     pub boot: Boot,
     /// The digest of the last document that was found, and not sent by the host.
     pub found: Option<String>,
+    /// What is to be run once the guest is ready.
+    ready_hooks: Option<ReadyHooks>,
 }
 
 impl Machine {
@@ -71,7 +79,7 @@ impl Machine {
         );
         let took = Took { detect: micros_since(begin), ..Took::default() };
         let boot = Boot::load(&root);
-        Self { root: Rc::new(root), verdict, took, boot, found: None }
+        Self { root: Rc::new(root), verdict, took, boot, found: None, ready_hooks: None }
     }
 
     /// What `transport` needs to know of it.
@@ -210,6 +218,8 @@ impl Machine {
         if let Some(source) = &found {
             self.boot.pin(source);
         }
+        let call = prepared.hooked.call;
+        self.ready_hooks = ReadyHooks::new(&config.hooks, call, applied.generation);
         report.generation = applied.generation;
         report.environment = applied.environment;
         report.changed = applied.changed.iter().map(|path| path.display().to_string()).collect();
@@ -227,8 +237,8 @@ impl Machine {
         received: Option<Received>,
     ) -> Result<Prepared> {
         let state = &memory.state;
-        let id = received.as_ref().map(|received| received.environment.id.as_str());
-        let instance = Instance::of(&self.root, id, None);
+        let instance = self.instance(config, received.as_ref());
+        let owner = secrets::Owner { instance: &instance, known: state.instance.as_ref() };
         let past = Past { state, first_boot: state.is_first_boot(&instance) };
         if state.instance.as_ref().is_some_and(|known| !known.is(&instance)) {
             info!(stage = "detect", "this guest is a copy of another, and boots for the first time");
@@ -262,14 +272,15 @@ impl Machine {
             let leftovers = compare::leftovers(&self.root, &config.state, past, config.templates.paths())?;
             let (roles, debts) = (state.roles.clone(), state.owed.clone());
             let plan = Plan { kept, interrupted, roles, debts, ..Plan::sweeping(leftovers) };
-            let (made, next) = (Generated::default(), state.clone());
-            return Ok(Prepared { plan, first_boot, stale, made, next, memory });
+            let ((made, hooked), next) = (Default::default(), state.clone());
+            return Ok(Prepared { plan, first_boot, stale, made, hooked, next, memory });
         }
-        let (parameters, made) = self.parameters(config, received.as_ref())?;
-        let rendered = self.render(config, &parameters, received.as_ref())?;
+        let (parameters, made) = self.parameters_of(config, received.as_ref(), owner)?;
+        let mut rendered = self.render(config, &parameters, received.as_ref())?;
+        let derived = std::mem::take(&mut rendered.derived);
         let begin = clock::now();
         let plan = compare::compare(&self.root, config, past, rendered)?;
-        let plan = Plan { interrupted, debts: state.owed.clone(), ..plan };
+        let mut plan = Plan { interrupted, debts: state.owed.clone(), ..plan };
         let digest = received.as_ref().map(|received| received.digest.clone());
         let source = received.as_ref().map(|received| received.source.to_string());
         let sent = received.as_ref().is_some_and(|received| received.source == Source::Channel);
@@ -277,34 +288,10 @@ impl Machine {
         let beneath = self.found.clone().or_else(|| state.beneath.clone()).filter(|_| sent);
         let mut next = state.continued().with_instance(instance).with_document(digest, source, beneath);
         plan.remember(&mut next);
+        let values = (&parameters, &derived);
+        let hooked = self.hooked(config, &mut plan, &mut next, first_boot, values, received.as_ref());
         self.took.template += micros_since(begin);
-        Ok(Prepared { plan, first_boot, stale, made, memory, next })
-    }
-
-    /// The parameters' values, and the secrets that had to be made for them.
-    ///
-    /// # Errors
-    /// A value breaks a rule, or the secrets of this instance cannot be read.
-    pub fn parameters(
-        &mut self,
-        config: &Config,
-        received: Option<&Received>,
-    ) -> Result<(Parameters, Generated)> {
-        let begin = clock::now();
-        let generated = match config.parameters.generates() {
-            true => secrets::load(&self.root, &config.state)?,
-            false => Generated::default(),
-        };
-        let (parameters, made) = config
-            .parameters
-            .evaluate(received.map(|received| &received.environment), &generated)
-            .map_err(|violations| Fault::parameters(&violations, received.is_some()))?;
-        self.took.parameters = micros_since(begin);
-        for (name, value) in parameters.iter() {
-            let set = if *value == Value::Null { "not set" } else { "set" };
-            debug!(stage = "parameters", parameter = name, "{set}");
-        }
-        Ok((parameters, made))
+        Ok(Prepared { plan, first_boot, stale, made, hooked, memory, next })
     }
 
     fn render(
@@ -370,10 +357,8 @@ impl Machine {
         prepared: &Prepared,
     ) -> Result<(Applied, Result<()>)> {
         let begin = clock::now();
-        let Prepared { plan, made, memory: Memory { state, damaged }, next, .. } = prepared;
-        if !made.is_empty() {
-            secrets::keep(&self.root, &config.state, made)?;
-        }
+        let Prepared { plan, made, hooked, memory: Memory { state, damaged }, next, .. } = prepared;
+        made.keep(&self.root, &config.state, state.instance.as_ref())?;
         // A guest whose image already has the right files is configured by its first pass all the same.
         let advances = plan.has_changes() || state.generation == 0 && !plan.changes.is_empty();
         let generation = state.generation.saturating_add(u64::from(advances));
@@ -382,14 +367,15 @@ impl Machine {
         if !self.root.is_system() {
             (after.owed, after.roles) = Default::default();
         }
+        let mut others = Others::new(&self.root, bus, &config.hooks, hooked, generation);
         let mut outcome = apply::Outcome::default();
         if !plan.is_empty() || after != *state || !after.owed.is_empty() || !after.roles.is_empty() {
             let memory = apply::Memory { before: state, damaged: *damaged, after: &after };
-            let mut others = Others::new(&self.root, bus);
             match apply::apply(&self.root, plan, memory, &config.state, &mut others).await {
                 Ok(done) => outcome = done,
+                Err(error @ apply::Error::Refused(_)) => return Err(apply_fault(&error)),
                 // The files are right, which is what counts; the next pass compares them again.
-                Err(error) if plan.is_empty() && !advances => {
+                Err(error) if plan.is_empty() && !advances && after.hooks == state.hooks => {
                     warn!(stage = "apply", "cannot record what was found: {}", chain(&error));
                 }
                 Err(error) => return Err(apply_fault(&error)),
@@ -407,7 +393,8 @@ impl Machine {
             debug!(stage = "apply", template = file.template, path = %file.path.display(), "removed");
         }
         let settled = match wrong.is_empty() {
-            true => Ok(()),
+            true if after.hooks.owed.is_empty() || !self.root.is_system() => Ok(()),
+            true => self.pay_hooks(config, &others).await,
             false => {
                 Err(Fault::units(format!("the files are right, but not everybody has taken them: {wrong}")))
             }
@@ -467,7 +454,8 @@ pub struct Prepared {
     pub first_boot: bool,
     /// Whether the document that was found is older than the applied one.
     pub stale: bool,
-    made: Generated,
+    made: Made,
+    hooked: Hooked,
     memory: Memory,
     next: State,
 }

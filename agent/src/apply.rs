@@ -88,6 +88,7 @@ pub async fn apply(
     }
     if !plan.has_changes() {
         if memory.damaged || memory.after != memory.before {
+            audience.before().await.map_err(|refusal| Error::Refused(vec![*refusal]))?;
             memory.after.save(&mut places, directory).map_err(untouched)?;
         }
         let heard = audience.hear(plan, &memory.after.roles, &memory.after.owed).await;
@@ -190,6 +191,7 @@ async fn stage(
     if !refusals.is_empty() {
         return Err(Error::Refused(refusals));
     }
+    audience.before().await.map_err(|refusal| Error::Refused(vec![*refusal]))?;
     for file in plan.removed() {
         let place = places.place(&file.path).map_err(|what| failed(&file.template, what))?;
         entries.extend(file.current.as_ref().map(|current| Entry::removal(&pass, &place, current)));

@@ -1,9 +1,11 @@
-//! Other people's programs that judge our files (`check`, `verify`), or have to hear of them (`on-change`).
+//! Other people's programs that judge our files (`check`, `verify`), have to hear of them (`on-change`), or do what files
+//! cannot express (hooks).
 //!
-//! Decides how one is run and what its end means; when, is decided in `apply`. Where systemd is, it runs as a unit of its
-//! own that exists for this one run ([`transient`]), so that it is confined and nothing of it stays; elsewhere as a child of
-//! ours (`sys::program`). In both cases it reads nothing, gets two environment variables, and has a time limit. The one thing
-//! it is told is the path of the staged file, in place of `{}`: no value is ever in an argument or a variable.
+//! Decides how one is run and what its end means; when, is decided in `apply` and `hooks`. Where systemd is, it runs as a
+//! unit of its own that exists for this one run ([`transient`]), so that nothing of it stays, and one that judges is
+//! confined; elsewhere as a child of ours (`sys::program`). In both cases it has a time limit, and two environment variables. One
+//! for a template reads nothing, and is told no more than the path of the staged file, in place of `{}`: no value is ever in its
+//! arguments or variables. What a hook reads, and which variables it has besides, is decided in `hooks`.
 //!
 //! What it prints may quote the file. So it goes to a file under `/run/ovf-agent` that only root can read, and an error tells
 //! where that is, and never what is in it. A program that is content leaves no such file.
@@ -18,7 +20,7 @@ use std::time::Duration;
 
 use crate::bus::{self, Bus};
 use crate::sys;
-use crate::sys::program::{self, Output, Program};
+use crate::sys::program::{self, Input, Output, Program, Start};
 
 /// Where the output goes.
 const DIRECTORY: &str = "/run/ovf-agent";
@@ -38,15 +40,18 @@ pub enum Kind {
     Verify,
     /// To hear that a file has changed.
     OnChange,
+    /// To do what the appliance's builder wants done at a moment.
+    Hook,
 }
 
 impl Kind {
-    /// The key in a template's front matter.
+    /// The key in a template's front matter, or `hook`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Check => "check",
             Self::Verify => "verify",
             Self::OnChange => "on-change",
+            Self::Hook => "hook",
         }
     }
 }
@@ -60,6 +65,8 @@ pub struct Order {
     name: String,
     program: PathBuf,
     arguments: Vec<String>,
+    variables: Vec<(String, String)>,
+    input: Option<Input>,
     output: Output,
     limit: Duration,
 }
@@ -70,7 +77,7 @@ pub struct Order {
 pub struct Refusal {
     /// What it was run for.
     pub kind: Kind,
-    /// The template whose file it is about.
+    /// The template whose file it is about, or the hook's name.
     pub subject: String,
     /// The program as it was named.
     pub program: String,
@@ -117,20 +124,31 @@ struct Told<'a>(&'a Refusal);
 impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Refusal { kind, subject, program, how, output, .. } = self.0;
+        let is_hook = *kind == Kind::Hook;
         let kind = kind.as_str();
-        write!(f, "{kind} of {subject}: ")?;
-        match how {
-            How::Missing => {
-                return write!(f, "there is no program {program}; install it, or correct `{kind}`");
+        match (how, is_hook) {
+            (How::Missing | How::NotRun, true) => {
+                let remedy = "is its file executable, and the interpreter in its first line there?";
+                return write!(f, "hook {subject} cannot be run; {remedy}");
             }
-            How::NotRun => return write!(f, "cannot run {program}"),
+            (How::Missing, _) => {
+                let remedy = format_args!("install it, or correct `{kind}`");
+                return write!(f, "{kind} of {subject}: there is no program {program}; {remedy}");
+            }
+            (How::NotRun, _) => return write!(f, "{kind} of {subject}: cannot run {program}"),
+            (_, true) => write!(f, "hook {subject}")?,
+            (How::Exit(226), _) => write!(f, "{kind} of {subject}: the sandbox of {program}")?,
+            _ => write!(f, "{kind} of {subject}: {program}")?,
+        }
+        match how {
+            How::Missing | How::NotRun => {}
             // systemd's own exit statuses (systemd.exec(5)).
-            How::Exit(203) => write!(f, "{program} could not be executed (exit status 203)")?,
-            How::Exit(226) => write!(f, "the sandbox of {program} could not be made (exit status 226)")?,
-            How::Exit(status) => write!(f, "{program} ended with exit status {status}")?,
-            How::Signal(signal) => write!(f, "{program} was ended by signal {signal}")?,
-            How::Late(limit) => write!(f, "{program} did not end within {} s", limit.as_secs_f64())?,
-            How::Result(result) => write!(f, "{program} ended with \"{result}\"")?,
+            How::Exit(203) => f.write_str(" could not be executed (exit status 203)")?,
+            How::Exit(226) => f.write_str(" could not be made (exit status 226)")?,
+            How::Exit(status) => write!(f, " ended with exit status {status}")?,
+            How::Signal(signal) => write!(f, " was ended by signal {signal}")?,
+            How::Late(limit) => write!(f, " did not end within {} s", limit.as_secs_f64())?,
+            How::Result(result) => write!(f, " ended with \"{result}\"")?,
         }
         match output {
             Some(path) => write!(f, "; what it said is in {}", path.display()),
@@ -172,10 +190,16 @@ impl Order {
         };
         let file = file.map_or_else(String::new, |file| file.display().to_string());
         let arguments = arguments.iter().map(|argument| argument.replace(FILE, &file)).collect();
-        let path = Path::new(DIRECTORY).join(format!("{}-{}.log", kind.as_str(), slug(subject)));
+        let path = Path::new(DIRECTORY).join(format!("{}-{}.log", kind.as_str(), slug(kind, subject)));
         let output = Output::create(root, &path).map_err(|error| refusal(How::NotRun, Some(error.into())))?;
         let (subject, name) = (subject.to_owned(), name.clone());
-        Ok(Self { kind, subject, name, program, arguments, output, limit })
+        let (variables, input) = (Vec::new(), None);
+        Ok(Self { kind, subject, name, program, arguments, variables, input, output, limit })
+    }
+
+    /// The same with variables and something to read.
+    pub fn told(self, variables: Vec<(String, String)>, input: Input) -> Self {
+        Self { variables, input: Some(input), ..self }
     }
 
     /// Runs it, and is done when it has ended, which is when its limit is over if not before. To be driven by `bus`.
@@ -206,8 +230,8 @@ impl Order {
     }
 
     fn file_limit(&self) -> Option<u64> {
-        // One that hears of a change may have real work to do.
-        (self.kind != Kind::OnChange).then_some(FILE_LIMIT)
+        // The others may have real work to do.
+        matches!(self.kind, Kind::Check | Kind::Verify).then_some(FILE_LIMIT)
     }
 
     async fn as_child(&self, runtime: &bus::Runtime) -> Result<(), (How, Option<Cause>)> {
@@ -215,8 +239,15 @@ impl Order {
             let error = sys::Error::new("run", &self.program, source);
             (How::NotRun, Some(error.into()))
         };
-        let mut child = Program::start(&self.program, &self.arguments, &self.output, self.file_limit())
-            .map_err(not_run)?;
+        let start = Start {
+            program: &self.program,
+            arguments: &self.arguments,
+            variables: &self.variables,
+            input: self.input.as_ref(),
+            output: &self.output,
+            limit: self.file_limit(),
+        };
+        let mut child = Program::start(start).map_err(not_run)?;
         let descriptor = child.descriptor().map_err(not_run)?;
         let end = runtime.when_readable(descriptor, || child.ended());
         match runtime.within(self.limit, end).await {
@@ -230,9 +261,11 @@ impl Order {
     }
 }
 
-/// The part of a name that may stand in a file name and in a unit's: `templates/nginx.conf.tera` is `nginx-conf`.
-fn slug(name: &str) -> String {
-    let name = name.rsplit('/').next().unwrap_or_default();
+/// The part of a name that may stand in a file name: `templates/nginx.conf.tera` is `nginx-conf`, and the hook
+/// `first-boot/10-keys` is `first-boot-10-keys`.
+fn slug(kind: Kind, name: &str) -> String {
+    let file = || name.rsplit('/').next().unwrap_or_default();
+    let name = if kind == Kind::Hook { name } else { file() };
     let name = name.strip_suffix(".tera").unwrap_or(name);
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
     name.chars().take(64).map(plain).collect()

@@ -325,10 +325,12 @@ impl Common {
                 .collect();
             let others = plan.others().into_iter().map(|(name, what)| json!({ "name": name, "what": what }));
             let others: Vec<_> = others.collect();
-            let (leftovers, interrupted) = (&plan.leftovers, plan.interrupted);
+            let (leftovers, interrupted, hooks) = (&plan.leftovers, plan.interrupted, &plan.hooks);
             print_json(
                 out,
-                &json!({ "files": files, "others": others, "leftovers": leftovers, "interrupted": interrupted }),
+                &json!({
+                    "files": files, "hooks": hooks, "others": others, "leftovers": leftovers, "interrupted": interrupted
+                }),
             )
         } else {
             write!(out, "{plan}").or_else(written)?;
@@ -342,13 +344,19 @@ impl Common {
         let image = Some(&root).filter(|root| self.config.is_none() || !root.is_system());
         let (problems, summary, looked) = match self.load(&root) {
             Ok(config) => {
-                let problems = config.lint(image).map_err(|error| Fault::outside(&error))?;
+                let mut problems = config.lint(image).map_err(|error| Fault::outside(&error))?;
+                problems.extend(config.hooks.idle);
+                problems.sort();
                 let found = match problems.len() {
                     0 => "no problems".to_owned(),
                     number => count(number, "problem"),
                 };
+                let hooks = match config.hooks.list.len() {
+                    0 => String::new(),
+                    number => format!(", {}", count(number, "hook")),
+                };
                 let summary = format!(
-                    "{} and {}: {found}{}",
+                    "{}{hooks} and {}: {found}{}",
                     count(config.parameters.names().count(), "parameter"),
                     count(config.templates.len(), "template"),
                     if image.is_some() { "" } else { UNSEEN }

@@ -26,6 +26,7 @@ pub(crate) use files::is_template;
 use merge::Sources;
 use roles::RawRole;
 
+use crate::hooks::Hooks;
 use crate::parameters::{Declaration, Declared, Objection};
 use crate::problem::{At, Problem, Problems};
 use crate::ready;
@@ -51,6 +52,12 @@ pub struct Config {
     pub ready: ready::Conditions,
     /// Where the agent keeps its state, inside the root.
     pub state: PathBuf,
+    /// The guest's own property that tells an instance from others, if there is to be one.
+    pub instance_id: Option<String>,
+    /// The appliance's own version.
+    pub version: Option<String>,
+    /// What is run at which moment.
+    pub hooks: Hooks,
     /// The templates, compiled and checked against the declared names.
     pub templates: TemplateSet,
     /// What units are to be, where the `when` of each is true.
@@ -58,8 +65,7 @@ pub struct Config {
 }
 
 /// `[environment] absent`: what to do where there is no environment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Absent {
     /// Keep what was applied last; a guest that was never configured gets the parameters' defaults.
     #[default]
@@ -75,18 +81,25 @@ pub enum Absent {
 struct Raw {
     parameters: BTreeMap<String, Spanned<Declaration>>,
     derived: BTreeMap<String, Spanned<String>>,
-    environment: RawEnvironment,
+    environment: Texts,
     transport: RawTransport,
     ready: RawReady,
-    state: RawState,
+    state: Texts,
+    hooks: Texts,
+    appliance: Texts,
     units: Vec<RawRole>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-struct RawEnvironment {
-    absent: Absent,
-}
+/// A section whose values are all texts. One type for all of these is worth 3 KiB for each.
+type Texts = BTreeMap<String, Spanned<String>>;
+
+/// Such sections, and the keys that each has.
+pub(crate) const TEXTS: [(&str, &[&str]); 4] = [
+    ("environment", &["absent"]),
+    ("state", &["directory", "instance-id"]),
+    ("hooks", &["timeout"]),
+    ("appliance", &["version"]),
+];
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -110,12 +123,6 @@ struct RawReady {
     files: Vec<Spanned<String>>,
     tcp: Vec<Spanned<String>>,
     timeout: Option<Spanned<String>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-struct RawState {
-    directory: Option<Spanned<String>>,
 }
 
 impl Config {
@@ -153,7 +160,16 @@ impl Config {
             tcp: raw.ready.tcp.into_iter().filter_map(|address| at.address(address)).collect(),
             timeout: at.duration(raw.ready.timeout, Duration::from_secs(300)),
         };
-        let state = raw.state.directory.and_then(|path| at.absolute(path)).unwrap_or_else(|| STATE.into());
+        let mut texts = at.texts([raw.environment, raw.state, raw.hooks, raw.appliance]).into_iter();
+        let [absent, state, instance_id, timeout, version] = std::array::from_fn(|_| texts.next().flatten());
+        let absent = at.absent(absent);
+        let state = state.and_then(|path| at.absolute(path));
+        let state = state.unwrap_or_else(|| STATE.into());
+        // What cloud-init and cloudbase-init read.
+        let instance_id = instance_id.map_or_else(|| "instance-id".to_owned(), Spanned::into_inner);
+        let instance_id = Some(instance_id).filter(|key| !key.is_empty());
+        let timeout = at.duration(timeout, Duration::from_secs(60));
+        let version = version.and_then(|version| at.version(version));
 
         let (roles, conditions) = roles::roles(raw.units, &mut at);
         let derived = raw.derived.into_iter().map(|(name, value)| {
@@ -168,8 +184,20 @@ impl Config {
             let message = format!("writes {path}, which is the agent's own ([state] directory)");
             problems.push(Problem::at(file, at, message));
         }
-        let absent = raw.environment.absent;
-        let config = Self { parameters: declared, absent, transport, ready, state, templates, roles };
+        let (list, idle) = layers.hooks(&mut problems);
+        let hooks = Hooks { list, idle, timeout };
+        let config = Self {
+            parameters: declared,
+            absent,
+            transport,
+            ready,
+            state,
+            instance_id,
+            version,
+            hooks,
+            templates,
+            roles,
+        };
         Problems::unless_none(problems, config)
     }
 

@@ -20,6 +20,7 @@ pub mod watch;
 pub mod bus;
 pub mod units;
 pub mod checks;
+pub mod hooks;
 
 pub mod agent;
 pub mod cli;

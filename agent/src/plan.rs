@@ -131,6 +131,8 @@ pub struct Plan {
     pub roles: Vec<Role>,
     /// What earlier passes have left to be done.
     pub debts: Owed,
+    /// The hooks that would be run, in their order.
+    pub hooks: Vec<String>,
 }
 
 impl Plan {

@@ -54,6 +54,8 @@ pub enum Part {
     Verify,
     /// Having units take their new files.
     Units,
+    /// Running the appliance's own programs.
+    Hooks,
     /// Waiting for the gates.
     Gates,
     /// The agent itself, its configuration included.
@@ -73,6 +75,7 @@ impl Part {
             Self::Apply => "apply",
             Self::Verify => "verify",
             Self::Units => "units",
+            Self::Hooks => "hooks",
             Self::Gates => "gates",
             Self::Agent => "agent",
         }

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::hooks;
 use crate::sys::place::{Lock, Place, Places, Staged};
 use crate::sys::{self, Root, process};
 use crate::template::{Rendered, Rules};
@@ -66,6 +67,9 @@ pub struct State {
     /// What units are to be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<Role>,
+    /// What there is to know about hooks. An older agent had none.
+    #[serde(default = "hooks::Remembered::of_a_configured_guest")]
+    pub hooks: hooks::Remembered,
 }
 
 /// A file as it was written, or found right.
@@ -136,6 +140,7 @@ impl Default for State {
             files: BTreeMap::new(),
             owed: Owed::default(),
             roles: Vec::new(),
+            hooks: hooks::Remembered::default(),
         }
     }
 }
@@ -204,6 +209,9 @@ impl State {
     /// The same, with what is now known of the instance.
     pub fn with_instance(mut self, instance: Instance) -> Self {
         let first = self.is_first_boot(&instance);
+        if self.instance.as_ref().is_some_and(|known| !known.is(&instance)) {
+            self.hooks.begin_again();
+        }
         self.instance = Some(match self.instance {
             Some(known) if known.is(&instance) => known.or(instance),
             _ if first => instance,
@@ -216,7 +224,8 @@ impl State {
     pub fn load(root: &Root, directory: &Path) -> (Self, Option<String>) {
         let path = directory.join(FILE);
         // Of a guest that was configured: whatever else is lost, this is not its first boot.
-        let mut lost = Self { instance: Some(Instance::default()), ..Self::default() };
+        let hooks = hooks::Remembered::of_a_configured_guest();
+        let mut lost = Self { instance: Some(Instance::default()), hooks, ..Self::default() };
         let trouble = match root.read(&path, LIMIT) {
             Ok(None) => return (Self::default(), None),
             Ok(Some(bytes)) => match serde_json::from_slice::<Self>(&bytes) {

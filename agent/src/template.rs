@@ -30,7 +30,7 @@ use std::path::Path;
 
 pub use condition::ConditionSource;
 pub use context::{MASK, Surroundings};
-pub use derived::DerivedSource;
+pub use derived::{DerivedSource, DerivedValues};
 pub use front_matter::Escape;
 pub(crate) use names::nearest;
 pub use render::{Absent, Output, Rendered, Rules, Shown};

@@ -29,7 +29,7 @@ type Identity = (u64, u64, OsString);
 /// Reads what is where the files should go. Under a root that stands for another machine nobody's number is known, so
 /// owners are shown and not compared.
 pub(super) fn compare(root: &Root, config: &Config, past: Past<'_>, output: Output) -> Result<Plan> {
-    let Output { files: rendered, absent, conditions } = output;
+    let Output { files: rendered, absent, conditions, .. } = output;
     let fail = |error: &(dyn std::error::Error + 'static)| {
         Fault::new(Part::Apply, "ApplyFailed", Exit::Failed, error)
     };

@@ -15,10 +15,12 @@ use std::time::Duration;
 
 use tracing::{debug, info};
 
+use super::hooked::Hooked;
 use super::{Exit, Fault};
 use crate::apply::{Audience, Heard};
 use crate::bus::{Bus, Systemd};
 use crate::checks::{Kind, Order, Refusal};
+use crate::hooks::{Hook, Hooks, Moment};
 use crate::plan::{Change, Plan};
 use crate::report::Part;
 use crate::state::Owed;
@@ -34,12 +36,34 @@ const UNITS: Duration = Duration::from_secs(100);
 pub(super) struct Others<'a> {
     root: &'a Root,
     bus: &'a Bus,
+    hooks: &'a Hooks,
+    hooked: &'a Hooked,
+    generation: u64,
 }
 
 impl<'a> Others<'a> {
-    /// Those of the machine in `root`, reached by `bus`.
-    pub(super) fn new(root: &'a Root, bus: &'a Bus) -> Self {
-        Self { root, bus }
+    /// Those of the machine in `root`, reached by `bus`, for a pass of this generation.
+    pub(super) fn new(
+        root: &'a Root,
+        bus: &'a Bus,
+        hooks: &'a Hooks,
+        hooked: &'a Hooked,
+        generation: u64,
+    ) -> Self {
+        Self { root, bus, hooks, hooked, generation }
+    }
+
+    /// Runs a hook.
+    pub(super) async fn hook(&self, hook: &Hook) -> Result<(), Box<Refusal>> {
+        let name = hook.full_name();
+        if !self.root.is_system() {
+            info!(stage = "hooks", "hook {name} is not run under --root");
+            return Ok(());
+        }
+        let Some(call) = &self.hooked.call else { return Ok(()) };
+        call.run(self.root, self.bus, hook, self.generation, self.hooks.timeout).await?;
+        info!(stage = "hooks", "hook {name} is done");
+        Ok(())
     }
 
     async fn run(
@@ -100,6 +124,13 @@ fn is_refusal(outcome: &Outcome, fresh: &Owed) -> bool {
 }
 
 impl Audience for Others<'_> {
+    async fn before(&mut self) -> Result<(), Box<Refusal>> {
+        for hook in self.hooks.at(Moment::BeforeApply).filter(|_| self.hooked.before) {
+            self.hook(hook).await?;
+        }
+        Ok(())
+    }
+
     async fn check(&mut self, change: &Change, staged: &Path) -> Result<(), Box<Refusal>> {
         match &change.rendered.rules.check {
             Some(argv) => self.run(Kind::Check, &change.rendered.template, argv, Some(staged)).await,
@@ -121,11 +152,15 @@ impl Audience for Others<'_> {
 }
 
 impl Fault {
-    /// A program does not accept a file.
+    /// A program does not accept a file, or that one changes.
     pub(super) fn refused(refusals: &[Refusal]) -> Box<Self> {
         let list: Vec<_> = refusals.iter().map(|refusal| super::chain(refusal)).collect();
-        let verify = refusals.iter().any(|refusal| refusal.kind == Kind::Verify);
-        let (part, code) = if verify { (Part::Verify, "VerifyFailed") } else { (Part::Check, "CheckFailed") };
+        // They are all of one kind: the first kind that refuses ends the pass.
+        let (part, code) = match refusals.first().map(|refusal| refusal.kind) {
+            Some(Kind::Hook) => (Part::Hooks, "HookFailed"),
+            Some(Kind::Verify) => (Part::Verify, "VerifyFailed"),
+            _ => (Part::Check, "CheckFailed"),
+        };
         Self::said(part, code, Exit::Failed, format!("nothing was changed: {}", list.join("; ")))
     }
 

@@ -10,6 +10,7 @@
 mod gates;
 mod passes;
 mod talk;
+mod telling;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::link::Link;
+use super::ready_hooks::ReadyHooks;
 use super::{Exit, Fault, Machine, Result, new_report};
 use crate::config::Config;
 use crate::problem::Problems;
@@ -35,12 +37,14 @@ use crate::transport::trust::{self, Kind};
 use crate::watch::Watch;
 use gates::Waiting;
 use passes::{Passing, Searching};
+use telling::Telling;
 
 const UEVENTS: u64 = 0;
 const STOP: u64 = 1;
 const PORT: u64 = 2;
 const BUS: u64 = 3;
 const RELOAD: u64 = 4;
+const HOOKS: u64 = 5;
 /// Gate number n has token `GATE + n`.
 const GATE: u64 = 16;
 
@@ -102,6 +106,8 @@ pub fn run(
         passing: None,
         waiting: None,
         probes: BTreeMap::new(),
+        ready_hooks: None,
+        telling: None,
     };
     running.open_port();
     running.said();
@@ -141,6 +147,9 @@ struct Running {
     passing: Option<Passing>,
     waiting: Option<Waiting>,
     probes: BTreeMap<usize, Connecting>,
+    /// Those of the last pass, to be run when the guest becomes ready.
+    ready_hooks: Option<ReadyHooks>,
+    telling: Option<Telling>,
 }
 
 impl Running {
@@ -170,6 +179,7 @@ impl Running {
                 UEVENTS => self.uevents(),
                 PORT => self.port_event(ready),
                 BUS => self.step()?,
+                HOOKS => self.step_hooks()?,
                 token => self.connected((token - GATE) as usize),
             }
         }
@@ -185,7 +195,8 @@ impl Running {
         let watch = self.watch.at().filter(|_| self.may_begin());
         let gates = self.waiting.as_ref().map(|waiting| waiting.gates.next());
         let repeat = self.reporter.repeat_at().filter(|_| self.has_host());
-        [search, pass, watch, gates, repeat].into_iter().flatten().min()
+        let hooks = self.telling.as_ref().and_then(Telling::next);
+        [search, pass, watch, gates, repeat, hooks].into_iter().flatten().min()
     }
 
     fn timers(&mut self) -> std::io::Result<()> {
@@ -198,6 +209,9 @@ impl Running {
         }
         if self.passing.as_ref().and_then(Passing::next).is_some_and(|next| next <= now) {
             self.step()?;
+        }
+        if self.telling.as_ref().and_then(Telling::next).is_some_and(|next| next <= now) {
+            self.step_hooks()?;
         }
         self.next_pass();
         self.try_gates();

@@ -20,6 +20,12 @@ pub trait Audience {
     /// It may not.
     fn check(&mut self, change: &Change, staged: &Path) -> impl Future<Output = Result<(), Box<Refusal>>>;
 
+    /// Does what is to be done before the first file changes, or the state alone; everything has passed its check by then.
+    ///
+    /// # Errors
+    /// Without that, nothing may change.
+    fn before(&mut self) -> impl Future<Output = Result<(), Box<Refusal>>>;
+
     /// Whether what is in place is right, before anybody hears of it.
     ///
     /// # Errors

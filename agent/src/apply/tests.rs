@@ -79,6 +79,7 @@ fn at_once<T>(root: &Root, work: impl Future<Output = T>) -> T {
 #[derive(Default)]
 struct Verdict {
     refuse_checks: bool,
+    refuse_before: bool,
     refuse_verifies: bool,
     /// What comes of each hearing, the first one last.
     hearings: Vec<Heard>,
@@ -92,6 +93,12 @@ impl Audience for Verdict {
         assert!(staged.is_absolute() && staged.file_name() != change.rendered.path.file_name());
         let refusal = || Refusal::of(Kind::Check, template, &["/bin/check".to_owned()], How::Missing, None);
         if self.refuse_checks { Err(refusal()) } else { Ok(()) }
+    }
+
+    async fn before(&mut self) -> Result<(), Box<Refusal>> {
+        self.asked.push("before".to_owned());
+        let refusal = || Refusal::of(Kind::Hook, "before-apply/10-x", &[], How::Exit(1), None);
+        if self.refuse_before { Err(refusal()) } else { Ok(()) }
     }
 
     async fn verify(&mut self, template: &str, argv: &[String]) -> Result<(), Box<Refusal>> {
@@ -300,11 +307,12 @@ fn what_a_judge_refuses_is_not_there_afterwards() {
     for change in &mut plan.changes {
         change.rendered.rules.verify = Some(vec!["/bin/verify".to_owned(), "-t".to_owned()]);
     }
-    for (refuse_checks, refuse_verifies, asked) in [
-        (true, false, vec!["check /etc/a", "check /etc/b"]),
-        (false, true, vec!["check /etc/a", "check /etc/b", "verify /bin/verify -t"]),
+    for (refuse_checks, refuse_before, refuse_verifies, asked) in [
+        (true, false, false, vec!["check /etc/a", "check /etc/b"]),
+        (false, true, false, vec!["check /etc/a", "check /etc/b", "before"]),
+        (false, false, true, vec!["check /etc/a", "check /etc/b", "before", "verify /bin/verify -t"]),
     ] {
-        let mut judge = Verdict { refuse_checks, refuse_verifies, ..Verdict::default() };
+        let mut judge = Verdict { refuse_checks, refuse_before, refuse_verifies, ..Verdict::default() };
         let error = judged(&root, &before, (&plan, &after), &mut judge).expect_err("refused");
         let Error::Refused(refusals) = &error else { panic!("{error:?}") };
         assert_eq!(refusals.len(), if refuse_checks { 2 } else { 1 }, "each file; one program once");
@@ -338,7 +346,7 @@ fn a_unit_that_refuses_has_the_files_taken_back_and_hears_of_the_old_ones() {
         let more = if wrong.is_empty() { "" } else { "; and with the files of before: still broken" };
         assert_eq!(error.to_string(), format!("nothing was changed: broken{more}"));
         assert_eq!(
-            verdict.asked[2..],
+            verdict.asked[3..],
             [
                 "hear of 3 files, [\"b.service started\"], {\"a.service\": Restart}",
                 "hear of 3 files, [], {\"a.service\": Recover}",
@@ -398,6 +406,10 @@ struct Dying {
 }
 
 impl Audience for Dying {
+    async fn before(&mut self) -> Result<(), Box<Refusal>> {
+        Ok(())
+    }
+
     async fn check(&mut self, _: &Change, _: &Path) -> Result<(), Box<Refusal>> {
         Ok(())
     }

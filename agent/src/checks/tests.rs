@@ -1,6 +1,7 @@
 use super::{DIRECTORY, How, Kind, Order, Refusal, slug};
 use crate::bus::Bus;
 use crate::sys::Root;
+use crate::sys::program::Input;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -42,6 +43,23 @@ fn a_program_is_judged_by_its_end() {
     for (argv, limit, want) in table {
         let got = judge(dir.path(), Kind::Check, argv, limit).map_err(|refusal| refusal.how);
         assert_eq!(got, want, "{argv:?}");
+    }
+}
+
+#[test]
+fn a_hook_reads_its_input_once_and_cannot_change_it() {
+    let dir = tempfile::tempdir().expect("a scratch directory");
+    let root = Root::open(dir.path()).expect("a directory");
+    let bus = Bus::new(&root).expect("descriptors");
+    let script = "test \"$(cat)\" = s3cret && ! read line && test $OVF_A = b && ! echo x >> /proc/self/fd/0 && \
+                  test $(env | grep -c s3cret) = 0 && dd if=/dev/zero of=big bs=1M count=17";
+    let argv = ["sh".to_owned(), "-c".to_owned(), format!("cd {} && {script}", dir.path().display())];
+    for _ in ["once", "again"] {
+        let order = Order::new(&root, Kind::Hook, "ready/10-x", &argv, None, LONG).expect("there is a shell");
+        let variables = vec![("OVF_A".to_owned(), "b".to_owned())];
+        let order = order.told(variables, Input::new(&["s3", "cret\n"]).expect("memory"));
+        let ended = bus.wait(order.run(&bus)).expect("an epoll set");
+        assert_eq!(ended.map_err(|refusal| refusal.to_string()), Ok(()));
     }
 }
 
@@ -111,6 +129,18 @@ fn a_refusal_says_what_to_do() {
              /run/ovf-agent/verify-a.log",
         ),
         (refusal(Kind::Check, How::NotRun, false), "check of templates/a.tera: cannot run /usr/sbin/nginx"),
+        (
+            refusal(Kind::Check, How::Exit(226), false),
+            "check of templates/a.tera: the sandbox of /usr/sbin/nginx could not be made (exit status 226)",
+        ),
+        (
+            refusal(Kind::Hook, How::Exit(3), true),
+            "hook templates/a.tera ended with exit status 3; what it said is in /run/ovf-agent/verify-a.log",
+        ),
+        (
+            refusal(Kind::Hook, How::Missing, false),
+            "hook templates/a.tera cannot be run; is its file executable, and the interpreter in its first line there?",
+        ),
     ] {
         assert_eq!(refusal.to_string(), want);
     }
@@ -118,12 +148,13 @@ fn a_refusal_says_what_to_do() {
 
 #[test]
 fn a_name_for_files_and_units_is_made_of_the_templates() {
-    for (name, want) in [
-        ("templates/nginx.conf.tera", "nginx-conf"),
-        ("/etc/ovf-agent/templates/A b.tera", "a-b"),
-        ("x", "x"),
-        ("templates/ä.tera", "-"),
+    for (kind, name, want) in [
+        (Kind::Check, "templates/nginx.conf.tera", "nginx-conf"),
+        (Kind::Verify, "/etc/ovf-agent/templates/A b.tera", "a-b"),
+        (Kind::Check, "x", "x"),
+        (Kind::Check, "templates/ä.tera", "-"),
+        (Kind::Hook, "first-boot/10-x.sh", "first-boot-10-x-sh"),
     ] {
-        assert_eq!(slug(name), want, "{name}");
+        assert_eq!(slug(kind, name), want, "{name}");
     }
 }

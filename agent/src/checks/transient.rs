@@ -6,7 +6,9 @@
 //! It has no `PrivateTmp=`: that would be ordered after systemd-tmpfiles-setup.service, and the agent is early in the boot.
 //! It has no default dependencies for the same reason: it would wait for sysinit.target, and that for us.
 //!
-//! Its output goes by a descriptor to a file that we have made: `truncate:PATH` is not older than systemd 248, and would
+//! A hook, and one that hears of a change, is not confined at all: it is there to do work that nobody foresaw.
+//!
+//! Its output goes by a descriptor to a file that we have made, as its input comes from memory by one: `truncate:PATH` is not older than systemd 248, and would
 //! make the file for everybody to read. It is gone when it has ended (`CollectMode=`), so how it ended is taken from the
 //! changes that systemd tells of before it tells that the job is over.
 
@@ -68,7 +70,8 @@ fn properties(order: &Order) -> Vec<(&'static str, Variant<'_>)> {
     // systemd would put variables of the environment into them (systemd.service(5), "Command lines").
     let arguments = order.arguments.iter().map(|argument| argument.replace('$', "$$"));
     let argv: Vec<String> = [order.name.clone()].into_iter().chain(arguments).collect();
-    let environment = vec![format!("PATH={PATH}"), format!("LANG={LANG}")];
+    let mut environment = vec![format!("PATH={PATH}"), format!("LANG={LANG}")];
+    environment.extend(order.variables.iter().map(|(name, value)| format!("{name}={value}")));
     let micros = |time: Duration| Variant::from(time.as_micros() as u64);
     let mut properties: Vec<(&str, Variant<'_>)> = vec![
         ("Description", format!("{} of {}", order.kind.as_str(), order.subject).into()),
@@ -79,13 +82,16 @@ fn properties(order: &Order) -> Vec<(&'static str, Variant<'_>)> {
         ("TimeoutStartUSec", micros(order.limit)),
         ("TimeoutStopUSec", micros(Duration::from_secs(5))),
         ("KillSignal", SIGKILL.into()),
-        ("StandardInput", "null".into()),
         ("StandardOutputFileDescriptor", Fd::from(&order.output).into()),
         ("StandardErrorFileDescriptor", Fd::from(&order.output).into()),
         ("Environment", environment.into()),
         ("UMask", 0o077_u32.into()),
         ("LimitCORE", 0_u64.into()),
     ];
+    properties.push(match &order.input {
+        Some(input) => ("StandardInputFileDescriptor", Fd::from(input).into()),
+        None => ("StandardInput", "null".into()),
+    });
     if let Some(limit) = order.file_limit() {
         properties.extend([
             ("LimitFSIZE", limit.into()),

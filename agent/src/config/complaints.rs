@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::is_plain_path;
 use super::merge::Sources;
+use super::{Absent, TEXTS, Texts, is_plain_path, plainly};
 use crate::problem::Problem;
 use crate::transport::Transport;
 use crate::transport::trust::Devices;
@@ -26,6 +26,26 @@ pub(super) struct Complaints<'a> {
 impl Complaints<'_> {
     pub(super) fn complain(&mut self, byte: usize, message: impl Into<String>) {
         self.problems.push(self.sources.problem(byte, message));
+    }
+
+    /// The values of the sections of [`TEXTS`], in the order of their keys; they have no others.
+    pub(super) fn texts(&mut self, sections: [Texts; TEXTS.len()]) -> Vec<Option<Spanned<String>>> {
+        let mut found = Vec::new();
+        for ((_, keys), section) in TEXTS.iter().zip(sections) {
+            let first = found.len();
+            found.extend(keys.iter().map(|_| None));
+            for (key, text) in section {
+                match keys.iter().position(|known| *known == key) {
+                    Some(place) => found[first + place] = Some(text),
+                    None => {
+                        let keys = keys.join("` or `");
+                        let message = format!("unknown field `{key}`, expected `{keys}`");
+                        self.complain(text.span().start, plainly(&message));
+                    }
+                }
+            }
+        }
+        found
     }
 
     pub(super) fn duration(&mut self, value: Option<Spanned<String>>, default: Duration) -> Duration {
@@ -85,6 +105,33 @@ impl Complaints<'_> {
             return None;
         }
         Some(path.to_path_buf())
+    }
+
+    /// `[environment] absent`.
+    pub(super) fn absent(&mut self, word: Option<Spanned<String>>) -> Absent {
+        let Some(word) = word else { return Absent::default() };
+        match word.get_ref().as_str() {
+            "keep" => Absent::Keep,
+            "defaults" => Absent::Defaults,
+            "fail" => Absent::Fail,
+            other => {
+                let message =
+                    format!("unknown variant `{other}`, expected one of `keep`, `defaults`, `fail`");
+                self.complain(word.span().start, message);
+                Absent::default()
+            }
+        }
+    }
+
+    /// `[appliance] version`.
+    pub(super) fn version(&mut self, value: Spanned<String>) -> Option<String> {
+        let text = value.get_ref();
+        if text.is_empty() || text.len() > 128 || text.chars().any(char::is_control) {
+            let message = "a version is 1 to 128 bytes of text without control characters, such as \"2.1\"";
+            self.complain(value.span().start, message);
+            return None;
+        }
+        Some(value.into_inner())
     }
 
     pub(super) fn address(&mut self, value: Spanned<String>) -> Option<SocketAddr> {

@@ -1,7 +1,7 @@
 //! Which files the configuration is made of.
 //!
-//! Decides where `agent.toml`, `agent.d/*.toml` and `templates/*.tera` are looked for, which of two files of one name
-//! counts, and what masks a file: systemd's rules for drop-ins (systemd.unit(5)), so that an image, an administrator and
+//! Decides where `agent.toml`, `agent.d/*.toml`, `templates/*.tera` and `hooks.d/*/*` are looked for, which of two files of
+//! one name counts, and what masks a file: systemd's rules for drop-ins (systemd.unit(5)), so that an image, an administrator and
 //! a boot can each have their say without touching the other's files. A problem calls a file by its name below
 //! `/etc/ovf-agent`, or below the directory that `--config` names; files elsewhere have their whole path.
 
@@ -10,8 +10,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::hooks::{Hook, Moment};
 use crate::problem::{At, Problem, Problems};
-use crate::sys::Root;
+use crate::sys::{Root, caller};
 
 /// Where the configuration of a machine is, the first of which wins: the administrator's, this boot's, the image's.
 const DIRECTORIES: [&str; 3] = ["/etc/ovf-agent", "/run/ovf-agent", "/usr/lib/ovf-agent"];
@@ -19,6 +20,7 @@ const DIRECTORIES: [&str; 3] = ["/etc/ovf-agent", "/run/ovf-agent", "/usr/lib/ov
 pub(super) const FILE: &str = "agent.toml";
 const DROP_INS: &str = "agent.d";
 const TEMPLATES: &str = "templates";
+const HOOKS: &str = "hooks.d";
 /// A configuration file larger than this was not written by a person.
 const LIMIT: u64 = 1024 * 1024;
 
@@ -85,7 +87,8 @@ impl Layers {
     /// It cannot be opened.
     pub fn only(path: &Path) -> Result<Self, Problems> {
         let name = path.display().to_string();
-        let directory = Root::open(path)
+        // Hooks are run from another directory than ours.
+        let directory = Root::open(caller::absolute(path))
             .map_err(|error| Problem::with(name.as_str(), format!("cannot be opened: {}", error.source)))?;
         let layer = Layer { directory, prefix: String::new(), lasting: true };
         Ok(Self { layers: vec![layer], nothing: missing_file(&name) })
@@ -98,13 +101,48 @@ impl Layers {
     pub(super) fn settings(&self) -> Result<Vec<TextFile>, Problems> {
         let mut files = vec![self.main()?.ok_or_else(|| self.nothing.clone())?];
         let mut problems = Vec::new();
-        files.extend(self.all(DROP_INS, ".toml", &mut problems));
+        files.extend(self.all(DROP_INS, |name| is_visible(name, ".toml"), &mut problems));
         Problems::unless_none(problems, files)
     }
 
     /// The templates, by name.
     pub(super) fn templates(&self, problems: &mut Vec<Problem>) -> Vec<TextFile> {
-        self.all(TEMPLATES, ".tera", problems)
+        self.all(TEMPLATES, |name| is_visible(name, ".tera"), problems)
+    }
+
+    /// The hooks, in the order in which they are run, and what lies among them and is none: that would never be run, and
+    /// nobody would notice.
+    pub(super) fn hooks(&self, problems: &mut Vec<Problem>) -> (Vec<Hook>, Vec<Problem>) {
+        let (mut hooks, mut idle) = (Vec::new(), Vec::new());
+        for (name, layer) in self.names(HOOKS, |name| !is_litter(name), problems) {
+            if !Moment::ALL.iter().any(|moment| moment.as_str() == name) {
+                let moments = Moment::ALL.map(Moment::as_str).join(", ");
+                let message = format!("is no directory of hooks; there are {moments}");
+                idle.push(Problem::with(layer.name(&format!("{HOOKS}/{name}")), message));
+            }
+        }
+        for moment in Moment::ALL {
+            let directory = format!("{HOOKS}/{}", moment.as_str());
+            for (name, layer) in self.names(&directory, |name| !is_litter(name), problems) {
+                let path = format!("{directory}/{name}");
+                let why = match layer.directory.own_file(&path) {
+                    Ok(Some((_, 0))) => continue,
+                    Ok(None) if layer.is_masked(&path) => continue,
+                    Ok(Some((mode, _))) if mode & 0o111 != 0 => {
+                        let path = layer.directory.outside(Path::new(&path));
+                        hooks.push(Hook { moment, name, path });
+                        continue;
+                    }
+                    Ok(Some(_)) => "is not executable, and never run; make it so, or take it away",
+                    Ok(None) => {
+                        "is no file of its own, and never run; put the program itself there, or a script"
+                    }
+                    Err(_) => "cannot be looked at, and is never run",
+                };
+                idle.push(Problem::with(layer.name(&path), why));
+            }
+        }
+        (hooks, idle)
     }
 
     /// A main file that is empty, or masked, is one that says nothing.
@@ -123,30 +161,36 @@ impl Layers {
         Ok(None)
     }
 
-    /// The files of one subdirectory of all layers, by name; of several of one name the first layer's. A problem with one
-    /// does not hide those of the others.
-    fn all(&self, directory: &str, suffix: &str, problems: &mut Vec<Problem>) -> Vec<TextFile> {
+    /// The names in one subdirectory of all layers that are wanted, each with the first layer that has it.
+    fn names(
+        &self,
+        directory: &str,
+        wanted: fn(&str) -> bool,
+        problems: &mut Vec<Problem>,
+    ) -> BTreeMap<String, &Layer> {
         let mut by_name: BTreeMap<String, &Layer> = BTreeMap::new();
         for layer in &self.layers {
             match layer.directory.list(directory) {
                 Ok(names) if names.is_empty() && layer.is_stray(directory) => {
                     problems.push(layer.stray(directory));
                 }
-                // A name that begins with a dot is an editor's.
-                Ok(names) => names
-                    .into_iter()
-                    .filter(|name| name.ends_with(suffix) && !name.starts_with('.'))
-                    .for_each(|name| {
-                        by_name.entry(name).or_insert(layer);
-                    }),
+                Ok(names) => names.into_iter().filter(|name| wanted(name)).for_each(|name| {
+                    by_name.entry(name).or_insert(layer);
+                }),
                 Err(error) => problems.push(Problem::with(
                     layer.name(directory),
                     format!("cannot be listed: {}", error.source),
                 )),
             }
         }
+        by_name
+    }
+
+    /// The files of one subdirectory of all layers, by name; of several of one name the first layer's. A problem with one
+    /// does not hide those of the others.
+    fn all(&self, directory: &str, wanted: fn(&str) -> bool, problems: &mut Vec<Problem>) -> Vec<TextFile> {
         let mut files = Vec::new();
-        for (name, layer) in by_name {
+        for (name, layer) in self.names(directory, wanted, problems) {
             let path = format!("{directory}/{name}");
             if layer.is_masked(&path) {
                 continue;
@@ -160,6 +204,20 @@ impl Layers {
         }
         files
     }
+}
+
+/// A name that begins with a dot is an editor's.
+fn is_visible(name: &str, suffix: &str) -> bool {
+    name.ends_with(suffix) && !name.starts_with('.')
+}
+
+/// What editors and package managers leave beside a file, with its mode.
+fn is_litter(name: &str) -> bool {
+    name.starts_with('.')
+        || name.ends_with('~')
+        || [".dpkg-", ".rpm", ".ucf-"]
+            .iter()
+            .any(|mark| name.rfind('.').is_some_and(|at| name[at..].starts_with(mark)))
 }
 
 fn missing_file(directory: &str) -> Problem {

@@ -38,6 +38,9 @@ impl fmt::Display for Plan {
         for path in &self.leftovers {
             writeln!(f, "{}: left over from an interrupted pass, would be removed", path.display())?;
         }
+        for hook in &self.hooks {
+            writeln!(f, "would run: {hook}")?;
+        }
         for (subject, what) in self.others() {
             writeln!(f, "{subject}: {what}")?;
         }

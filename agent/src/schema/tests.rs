@@ -40,16 +40,18 @@ fn the_schema_has_the_keys_that_the_reader_has() {
     let sections = &schema["properties"];
     for (section, properties) in [
         ("", sections),
-        ("environment", &sections["environment"]["properties"]),
         ("transport", &sections["transport"]["properties"]),
         ("transport.iso", &sections["transport"]["properties"]["iso"]["properties"]),
         ("ready", &sections["ready"]["properties"]),
-        ("state", &sections["state"]["properties"]),
         ("[units]", &sections["units"]["items"]["properties"]),
     ] {
         let head = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
         let error = crate::config::syntax(&format!("{head}nobody-has-this = 1")).expect_err("an unknown key");
         assert_eq!(keys(properties), known_keys(&error), "[{section}]: {error}");
+    }
+    for (section, known) in crate::config::TEXTS {
+        let known = known.iter().map(ToString::to_string).collect();
+        assert_eq!(keys(&sections[section]["properties"]), known, "[{section}]");
     }
     let error = toml::from_str::<Declaration>("nobody-has-this = 1").expect_err("an unknown key");
     assert_eq!(keys(&schema["$defs"]["parameter"]["properties"]), known_keys(&error));

@@ -1,4 +1,5 @@
-//! Who this guest is: its firmware's UUID, the id in its environment, and an id that the appliance names.
+//! Who this guest is: its firmware's UUID, the id in its environment, and the property `instance-id`, or another that the
+//! appliance names.
 //!
 //! Decides when two of these are the same guest. A copy of a disk brings the state of another guest along; where any of
 //! the three is known of both and differs, the guest is another, and boots for the first time. What is not known (no
@@ -21,7 +22,7 @@ pub struct Instance {
     pub machine: Option<String>,
     /// The environment's id.
     pub environment: Option<String>,
-    /// What the appliance itself calls an instance.
+    /// The digest of what the platform calls an instance.
     pub id: Option<String>,
     /// The boot in which it was first seen; `None` where that is not known.
     pub boot: Option<String>,
@@ -34,7 +35,8 @@ impl Instance {
         Self {
             machine: root.clue(MACHINE).and_then(known).map(|uuid| uuid.to_ascii_lowercase()),
             environment: environment.map(str::to_owned).and_then(known),
-            id: id.map(str::to_owned).and_then(known),
+            // A digest, for it can be of any length, and is nobody's business.
+            id: id.filter(|id| !id.is_empty()).map(|id| super::salted("", &[id.as_bytes()])),
             boot: root.clue(BOOT).and_then(known),
         }
     }
@@ -48,7 +50,7 @@ impl Instance {
     }
 
     /// This one, with what the other knows besides. The boot stays.
-    pub(super) fn or(self, other: Self) -> Self {
+    pub fn or(self, other: Self) -> Self {
         Self {
             machine: self.machine.or(other.machine),
             environment: self.environment.or(other.environment),

@@ -42,6 +42,7 @@ fn version_1_is_taken_over_and_others_are_not() {
     let (state, trouble) = State::load(&root, Path::new(DIRECTORY));
     assert_eq!((state.generation, state.environment.as_deref(), trouble), (4, Some("sha256:1"), None));
     assert!(!state.is_first_boot(&instance("a", "b", "1")), "it was configured before");
+    assert!(state.hooks.begun, "without hooks, but its first boot is over");
     let state = state.with_instance(instance("a", "b", "1"));
     assert!(!state.is_first_boot(&instance("a", "b", "1")), "nor later in the same boot");
 
@@ -58,7 +59,7 @@ fn a_damaged_state_is_kept_for_a_person() {
     fs::write(at("state.json.damaged"), "an older one").expect("write");
     let (lost, trouble) = State::load(&root, Path::new(DIRECTORY));
     assert!(trouble.expect("damaged").contains("it is damaged"));
-    assert!(!lost.is_first_boot(&instance("a", "b", "1")), "it was configured before");
+    assert!(!lost.is_first_boot(&instance("a", "b", "1")) && lost.hooks.begun, "it was configured before");
     State::set_aside(&mut Places::new(&root), Path::new(DIRECTORY)).expect("set aside");
     assert_eq!(fs::read(at("state.json.damaged")).expect("there"), b"{");
     assert!(at("state.json").exists(), "there is a state at any moment");
@@ -69,7 +70,10 @@ fn a_copy_of_a_guest_boots_for_the_first_time() {
     let never = State::default();
     let first = instance("a", "DB1", "1");
     assert!(never.is_first_boot(&first));
-    let state = never.with_instance(first).with_generation(1);
+    assert!(!never.hooks.begun);
+    let mut state = never.with_instance(first).with_generation(1);
+    state.hooks.begun = true;
+    assert!(state.clone().with_instance(instance("a", "DB1", "2")).hooks.begun);
     for (now, want) in [
         (instance("a", "DB1", "1"), true),
         (instance("a", "DB1", "2"), false),
@@ -83,7 +87,9 @@ fn a_copy_of_a_guest_boots_for_the_first_time() {
     }
     let copy = state.with_instance(instance("c", "DB1", "2"));
     assert!(
-        copy.is_first_boot(&instance("c", "DB1", "2")) && !copy.is_first_boot(&instance("c", "DB1", "3"))
+        !copy.hooks.begun
+            && copy.is_first_boot(&instance("c", "DB1", "2"))
+            && !copy.is_first_boot(&instance("c", "DB1", "3"))
     );
 }
 

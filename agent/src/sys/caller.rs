@@ -3,10 +3,16 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::root::{self, read_limited};
 use super::{Error, Result};
+
+/// The same path for a program that runs in another directory.
+pub fn absolute(path: &Path) -> PathBuf {
+    // It fails where there is no current directory, and then no relative path leads anywhere.
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
 
 /// Reads a whole file of at most `limit` bytes.
 ///

@@ -1,21 +1,23 @@
 //! Other people's programs: started without us to wait for them, and ended with all that they started.
 //!
 //! Decides how one is run so that it can neither hold us up nor tell what it was given: in a process group of its own,
-//! with no input, an environment of two variables, and its output in a file that only root can read. What it is started
-//! for, and how long it may take, is decided in `checks`; where systemd is, `checks` has it do the same.
+//! with the input and the variables that it is meant to have and no others, and its output in a file that only root can
+//! read. What it is started for, and how long it may take, is decided in `checks`; where systemd is, `checks` has it do the
+//! same. Input may hold secrets, so it is in memory that has no name and that nobody can change (memfd_create(2)).
 //!
 //! That it has ended is told by a descriptor (pidfd_open(2), Linux 5.3), so the loop can wait for it like for all else.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, openat};
 use nix::libc;
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, killpg};
@@ -79,6 +81,35 @@ impl AsFd for Output {
     }
 }
 
+/// What a program finds on its standard input.
+#[derive(Debug)]
+pub struct Input(File);
+
+impl Input {
+    /// Of these parts, one after the other.
+    ///
+    /// # Errors
+    /// There is no memory for it, or there are too many descriptors.
+    pub fn new(parts: &[impl AsRef<[u8]>]) -> io::Result<Self> {
+        // MFD_NOEXEC_SEAL: Linux 6.3 and newer can be told to make no others.
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+        let plain = flags | MFdFlags::from_bits_retain(8);
+        let fd = memfd_create("input", plain).or_else(|_| memfd_create("input", flags))?;
+        let mut file = File::from(fd);
+        parts.iter().try_for_each(|part| file.write_all(part.as_ref()))?;
+        file.rewind()?;
+        let seals = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK;
+        fcntl(&file, FcntlArg::F_ADD_SEALS(seals | SealFlag::F_SEAL_SEAL))?;
+        Ok(Self(file))
+    }
+}
+
+impl AsFd for Input {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 /// The program that `name` means, if there is one that can be executed.
 pub fn find(name: &str) -> Option<PathBuf> {
     let can_run = |path: &PathBuf| path.is_file() && access(path, AccessFlags::X_OK).is_ok();
@@ -107,6 +138,23 @@ pub enum Ended {
     Signal(i32),
 }
 
+/// How a program is to be run.
+#[derive(Debug)]
+pub struct Start<'a> {
+    /// The program.
+    pub program: &'a Path,
+    /// What follows its name.
+    pub arguments: &'a [String],
+    /// Variables besides `PATH` and `LANG`.
+    pub variables: &'a [(String, String)],
+    /// What it reads, if anything.
+    pub input: Option<&'a Input>,
+    /// What it writes to.
+    pub output: &'a Output,
+    /// The largest file that it may make.
+    pub limit: Option<u64>,
+}
+
 /// A program that runs. Dropped, it is ended, with all that it has started in its process group.
 #[derive(Debug)]
 pub struct Program {
@@ -116,19 +164,20 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts one, that may make files of `limit` bytes at most.
+    /// Starts one.
     ///
     /// # Errors
     /// It cannot be executed.
-    pub fn start(
-        program: &Path,
-        arguments: &[String],
-        output: &Output,
-        limit: Option<u64>,
-    ) -> io::Result<Self> {
+    pub fn start(start: Start<'_>) -> io::Result<Self> {
+        let Start { program, arguments, variables, input, output, limit } = start;
         let mut command = Command::new(program);
         command.args(arguments).env_clear().env("PATH", PATH).env("LANG", LANG).current_dir("/");
-        command.stdin(Stdio::null()).stdout(output.file.try_clone()?).stderr(output.file.try_clone()?);
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        match input {
+            Some(input) => command.stdin(input.0.try_clone()?),
+            None => command.stdin(Stdio::null()),
+        };
+        command.stdout(output.file.try_clone()?).stderr(output.file.try_clone()?);
         command.process_group(0);
         let prepare = move || {
             prctl::set_pdeathsig(Signal::SIGKILL)?;

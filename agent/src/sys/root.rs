@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
 use nix::dir::Dir;
@@ -116,6 +116,24 @@ impl Root {
             Ok(dir) => names_in(dir).map_err(|errno| Error::new("list", path, errno)),
             Err(Errno::ENOENT) => Ok(Vec::new()),
             Err(errno) => Err(Error::new("list", path, errno)),
+        }
+    }
+
+    /// What a file that no symbolic link leads to has: its permission bits and its length; `None` where there is no regular
+    /// file, or only one behind a link.
+    ///
+    /// # Errors
+    /// That cannot be found out.
+    pub fn own_file(&self, path: impl AsRef<Path>) -> Result<Option<(u32, u64)>> {
+        let path = path.as_ref();
+        let error = |source| Error::new("look at", path, source);
+        match self.resolve_without_links(path, OFlag::O_PATH | OFlag::O_NOFOLLOW) {
+            Ok(fd) => {
+                let metadata = File::from(fd).metadata().map_err(error)?;
+                Ok(metadata.is_file().then(|| (metadata.mode() & 0o7777, metadata.len())))
+            }
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(None),
+            Err(errno) => Err(error(errno.into())),
         }
     }
 
@@ -249,7 +267,7 @@ pub(super) fn split(path: &Path) -> Option<(&Path, OsString)> {
 mod tests {
     use super::Root;
     use std::fs;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     #[test]
     fn nothing_leads_out_of_the_tree() {
@@ -271,6 +289,13 @@ mod tests {
         assert_eq!(root.read_at("/etc/up", 2, 3).as_deref(), Some(b"sid".as_slice()), "a part of it");
         assert_eq!(root.read_at("/none", 0, 3), None);
         assert_eq!(root.list("/etc").expect("a directory"), ["abs", "far", "up"]);
+        fs::set_permissions(dir.path().join("in/secret"), fs::Permissions::from_mode(0o750)).expect("chmod");
+        assert_eq!(root.own_file("/secret").expect("a file"), Some((0o750, 6)));
+        symlink("etc", dir.path().join("in/link")).expect("symlink");
+        fs::write(dir.path().join("in/etc/file"), "").expect("write");
+        for none in ["/etc/abs", "/etc", "/link/file", "/none", "/secret/none"] {
+            assert_eq!(root.own_file(none).expect(none), None, "{none} is no file, or behind a link");
+        }
         assert!(root.list("/none").expect("absent is empty").is_empty());
     }
 }

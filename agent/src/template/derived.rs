@@ -40,6 +40,37 @@ impl DerivedSource {
     }
 }
 
+/// What derived values came to.
+#[derive(Default)]
+pub struct DerivedValues(Vec<(String, Value, bool)>);
+
+impl DerivedValues {
+    /// Notes a value, and whether it is secret.
+    pub(super) fn insert(&mut self, name: &str, value: Value, secret: bool) {
+        self.0.push((name.to_owned(), value, secret));
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(name, value, _)| (name.as_str(), value))
+    }
+
+    /// Those that are neither null nor secret, as text; lists and maps as JSON.
+    pub fn shown(&self) -> impl Iterator<Item = (&str, String)> {
+        let plain = self.0.iter().filter(|(_, value, secret)| !secret && !value.is_none());
+        plain.map(|(name, value, _)| {
+            let json = || serde_json::to_string(value).expect("plain data");
+            (name.as_str(), value.as_str().map_or_else(json, str::to_owned))
+        })
+    }
+}
+
+impl std::fmt::Debug for DerivedValues {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.iter().map(|(name, _)| name)).finish()
+    }
+}
+
 /// All derived values, compiled.
 #[derive(Debug, Default)]
 pub(super) struct Derivations {

@@ -13,6 +13,7 @@ use tera::{Context, Tera, Value};
 use zeroize::Zeroizing;
 
 use super::context::{MASK, Surroundings, context};
+use super::derived::DerivedValues;
 use super::names::Scope;
 use super::path::Slot;
 use super::unit::MASKED;
@@ -81,6 +82,8 @@ pub struct Output {
     pub absent: Vec<Absent>,
     /// The conditions that are no template's, by name, and whether they are true.
     pub conditions: BTreeMap<String, bool>,
+    /// The derived values that they were made with.
+    pub derived: DerivedValues,
 }
 
 /// What may be shown of a file's content.
@@ -103,6 +106,7 @@ impl std::fmt::Debug for Rendered {
 pub(super) struct View {
     pub(super) plain: Context,
     pub(super) masked: Option<Context>,
+    derived: DerivedValues,
 }
 
 /// One element of a `for-each`: its value, its place, and its key in a map.
@@ -137,6 +141,7 @@ impl TemplateSet {
                 Err(problem) => problems.push(problem),
             }
         }
+        output.derived = view.derived;
         Problems::unless_none(problems, output)
     }
 
@@ -159,7 +164,11 @@ impl TemplateSet {
             masked.insert(MASKED, &true);
             masked
         });
-        Ok(View { plain, masked })
+        let mut values = DerivedValues::default();
+        for (name, value) in derived {
+            values.insert(name, value, self.derived.known[name].sensitive);
+        }
+        Ok(View { plain, masked, derived: values })
     }
 }
 

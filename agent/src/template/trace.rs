@@ -66,7 +66,7 @@ impl TemplateSet {
         surroundings: Surroundings<'_>,
     ) -> Result<Option<Explained>, Problems> {
         let view = self.view(declared, parameters, surroundings)?;
-        let View { plain, masked } = &view;
+        let View { plain, masked, .. } = &view;
         for template in &self.templates {
             let scope = Scope { declared, derived: &self.derived.known, each: template.each() };
             for element in template.elements(plain)? {

@@ -75,6 +75,7 @@ impl Running {
                 report.took_us.gates = waited;
             });
             info!(stage = "gates", uptime_ms = now.as_millis() as u64, "ready");
+            self.start_hooks();
         } else if left.is_zero() {
             let list: Vec<_> = unmet.iter().map(|gate| format!("{}: {}", gate.gate, gate.reason)).collect();
             let fault = Fault::gates(format!("not ready in time: {}", list.join("; ")));

@@ -215,9 +215,10 @@ impl Running {
         Ok(())
     }
 
-    fn passed(&mut self, Passed { machine, report, outcome }: Passed, id: Option<String>, stage: Stage) {
+    fn passed(&mut self, Passed { mut machine, report, outcome }: Passed, id: Option<String>, stage: Stage) {
         let took = machine.took;
         let pinned = machine.boot.pinned();
+        self.ready_hooks = machine.ready_hooks.take().or(self.ready_hooks.take());
         self.machine = Some(machine);
         let changed = !report.changed.is_empty();
         self.reporter.note(|current| {
