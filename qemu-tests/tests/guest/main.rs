@@ -14,6 +14,7 @@ mod detect;
 mod environment;
 mod guestinfo;
 mod harness;
+mod hooks;
 mod hotplug;
 mod life;
 mod pass;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         guestinfo::TRIALS,
         cases::TRIALS,
         harness::TRIALS,
+        hooks::TRIALS,
     ];
     let trials = groups.concat().into_iter().map(|(name, test)| trial(name, test, &lab, &times)).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
