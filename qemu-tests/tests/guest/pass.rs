@@ -122,8 +122,7 @@ fn failure(report: &Value) -> (&str, &str, &str) {
 
 fn refused(bench: &Bench<'_>) -> Result<()> {
     let mut vm = guest(bench, "restart = [\"app.service\", \"other.service\"]\n")?;
-    let other =
-        "[Service]\nExecStart=/bin/sh -c 'cat /etc/app.conf >> /run/other.read; exec sleep infinity'\n";
+    let other = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sh -c 'cat /etc/app.conf >> /run/other.read'\n";
     let beside = "+++\npath = \"/etc/systemd/system/other.service.d/told.conf\"\n+++\n[Service]\nEnvironment=TOLD=yes\n";
     vm.put(
         &Files::new()
