@@ -4,10 +4,12 @@
 
 use std::process::ExitCode;
 
+use ovf_agent::sys::allocator::Allocator;
+
 /// Instead of the C library's: with musl's, half of a pass's time went into mapping and unmapping pages
 /// (docs/decisions/003).
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static ALLOCATOR: Allocator = Allocator::new();
 
 fn main() -> ExitCode {
     ExitCode::from(ovf_agent::cli::main(std::env::args_os()) as u8)

@@ -10,6 +10,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is where the outside world is")]
 
 pub mod accounts;
+pub mod allocator;
 pub mod backdoor;
 pub mod caller;
 pub mod clock;

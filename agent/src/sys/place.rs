@@ -5,6 +5,7 @@
 //! (`renameat2(2)`), after which the staged name holds the old file: a reader sees the old file or the new one, never a
 //! part. In which order files change, and when the old ones go, is decided in `apply`.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -20,16 +21,23 @@ use nix::libc::{SYS_renameat2, syscall};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat, mkdirat};
 use nix::unistd::{LinkatFlags, UnlinkatFlags, fsync, linkat, unlinkat};
 
-use super::root::{names_in, read_limited, split};
+use super::root::{names_in, read_up_to, split};
 pub use super::stage::{STAGED_PREFIX, Staged};
 use super::{Error, Result, Root, fault, label};
 
 /// A directory, held open, and the name of a file in it, which may or may not exist.
 #[derive(Debug, Clone)]
 pub struct Place {
-    dir: Rc<OwnedFd>,
+    dir: Rc<Directory>,
     name: OsString,
     path: PathBuf,
+}
+
+/// A directory, held open, and what tells it from any other once somebody has asked.
+#[derive(Debug)]
+struct Directory {
+    fd: OwnedFd,
+    identity: OnceCell<(u64, u64)>,
 }
 
 /// A regular file as it is now.
@@ -62,7 +70,7 @@ pub struct Lock {
 #[derive(Debug)]
 pub struct Places<'a> {
     root: &'a Root,
-    open: BTreeMap<PathBuf, Rc<OwnedFd>>,
+    open: BTreeMap<PathBuf, Rc<Directory>>,
     labelled: Option<bool>,
 }
 
@@ -83,8 +91,9 @@ impl<'a> Places<'a> {
         let dir = match self.open.get(parent) {
             Some(dir) => Rc::clone(dir),
             None => {
-                let dir = self.root.trusted_dir(parent);
-                let dir = Rc::new(dir.map_err(|source| Error::new("open the directory", parent, source))?);
+                let fd = self.root.trusted_dir(parent);
+                let fd = fd.map_err(|source| Error::new("open the directory", parent, source))?;
+                let dir = Rc::new(Directory { fd, identity: OnceCell::new() });
                 self.open.insert(parent.to_path_buf(), Rc::clone(&dir));
                 dir
             }
@@ -98,7 +107,7 @@ impl<'a> Places<'a> {
             return None;
         }
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        match openat(place.dir.as_fd(), place.name.as_os_str(), flags, Mode::empty()) {
+        match openat(place.dir(), place.name.as_os_str(), flags, Mode::empty()) {
             Ok(file) => label::of(file),
             Err(_) => label::by_policy(&place.path),
         }
@@ -129,7 +138,7 @@ impl Root {
                 continue;
             }
             fault::step();
-            match mkdirat(place.dir.as_fd(), place.name.as_os_str(), bits) {
+            match mkdirat(place.dir(), place.name.as_os_str(), bits) {
                 Ok(()) => made.push(place),
                 Err(Errno::EEXIST) => {}
                 Err(errno) => return Err(Error::new("make the directory", dir, errno)),
@@ -147,7 +156,7 @@ impl Root {
         let place = self.place(path)?;
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         fault::step();
-        let fd = openat(place.dir.as_fd(), place.name.as_os_str(), flags, Mode::from_bits_truncate(0o600))
+        let fd = openat(place.dir(), place.name.as_os_str(), flags, Mode::from_bits_truncate(0o600))
             .map_err(|errno| Error::new("open the lock", &place.path, errno))?;
         let file = File::from(fd);
         file.try_lock().map_err(|error| Error::new("take the lock", &place.path, error))?;
@@ -167,7 +176,7 @@ impl Place {
     }
 
     pub(super) fn dir(&self) -> &OwnedFd {
-        &self.dir
+        &self.dir.fd
     }
 
     /// The place with another name in the same directory.
@@ -182,7 +191,7 @@ impl Place {
     pub fn current(&self, limit: u64) -> Result<Option<Current>> {
         let fail = |source: io::Error| Error::new("read", &self.path, source);
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let fd = match openat(self.dir.as_fd(), self.name.as_os_str(), flags, Mode::empty()) {
+        let fd = match openat(self.dir(), self.name.as_os_str(), flags, Mode::empty()) {
             Ok(fd) => fd,
             Err(Errno::ENOENT) => return Ok(None),
             Err(Errno::ELOOP) => {
@@ -198,7 +207,7 @@ impl Place {
         if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() {
             return Err(fail(io::Error::other("it is not a regular file")));
         }
-        let content = read_limited(File::from(fd), limit).map_err(fail)?;
+        let content = read_up_to(File::from(fd), stat.st_size as u64, limit).map_err(fail)?;
         Ok(Some(Current { content, mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid }))
     }
 
@@ -212,8 +221,14 @@ impl Place {
     /// # Errors
     /// The directory cannot be looked at.
     pub fn identity(&self) -> Result<(u64, u64, OsString)> {
-        let (device, inode) =
-            identity(&*self.dir).map_err(|errno| Error::new("look at", self.directory(), errno))?;
+        let (device, inode) = match self.dir.identity.get() {
+            Some(known) => *known,
+            None => {
+                let looked = identity(self.dir());
+                let looked = looked.map_err(|errno| Error::new("look at", self.directory(), errno))?;
+                *self.dir.identity.get_or_init(|| looked)
+            }
+        };
         Ok((device, inode, self.name.clone()))
     }
 
@@ -223,11 +238,11 @@ impl Place {
     /// The directory cannot be read.
     pub fn leftovers(&self) -> Result<Vec<PathBuf>> {
         let parent = self.directory();
-        let names = reopen(&self.dir)
+        let names = reopen(self.dir())
             .and_then(|dir| Ok(names_in(dir)?))
             .map_err(|source| Error::new("list", parent, source))?;
         let is_file = |name: &String| {
-            fstatat(self.dir.as_fd(), name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW)
+            fstatat(self.dir(), name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW)
                 .is_ok_and(|stat| stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits())
         };
         let ours = names.into_iter().filter(|name| name.starts_with(STAGED_PREFIX)).filter(is_file);
@@ -240,7 +255,7 @@ impl Place {
     /// It cannot be removed.
     pub fn remove(&self) -> Result<()> {
         fault::step();
-        match unlinkat(self.dir.as_fd(), self.name.as_os_str(), UnlinkatFlags::NoRemoveDir) {
+        match unlinkat(self.dir(), self.name.as_os_str(), UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(errno) => Err(Error::new("remove", &self.path, errno)),
         }
@@ -272,7 +287,7 @@ impl Place {
 
     fn rename(&self, target: &Self, flags: u32, action: &'static str) -> Result<()> {
         fault::step();
-        renameat2(&self.dir, &self.name, &target.dir, &target.name, flags)
+        renameat2(self.dir(), &self.name, target.dir(), &target.name, flags)
             .map_err(|errno| Error::new(action, &target.path, errno))
     }
 
@@ -282,7 +297,7 @@ impl Place {
     /// Something is there, or the file system has no such links.
     pub fn link(&self, name: &OsStr) -> Result<()> {
         fault::step();
-        linkat(&*self.dir, self.name.as_os_str(), &*self.dir, name, LinkatFlags::empty())
+        linkat(self.dir(), self.name.as_os_str(), self.dir(), name, LinkatFlags::empty())
             .map_err(|errno| Error::new("give a second name to", &self.path, errno))
     }
 
@@ -291,7 +306,7 @@ impl Place {
     /// # Errors
     /// The directory cannot be flushed.
     pub fn flush_directory(&self) -> Result<()> {
-        flush(&*self.dir).map_err(|errno| Error::new("flush the directory of", &self.path, errno))
+        flush(self.dir()).map_err(|errno| Error::new("flush the directory of", &self.path, errno))
     }
 }
 

@@ -9,8 +9,9 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -196,7 +197,7 @@ impl Root {
 
     fn open2(&self, path: &Path, flags: OFlag, resolve: ResolveFlag) -> nix::Result<OwnedFd> {
         // RESOLVE_IN_ROOT would make `..` harmless; refusing it keeps what people read and what happens the same.
-        if path.components().any(|part| part == Component::ParentDir) {
+        if has_parent(path) {
             return Err(Errno::EINVAL);
         }
         let relative = path.strip_prefix("/").unwrap_or(path);
@@ -228,11 +229,19 @@ pub(super) fn read_limited(file: File, limit: u64) -> io::Result<Vec<u8>> {
     read_up_to(file, len, limit)
 }
 
-fn read_up_to(file: File, len: u64, limit: u64) -> io::Result<Vec<u8>> {
-    // The size is a hint only: files of /proc say 0, those of /sys a page. One byte more, to see the end at once.
-    let hint = len.min(limit) + 1;
-    let mut bytes = Vec::with_capacity(hint as usize);
-    file.take(limit + 1).read_to_end(&mut bytes)?;
+/// All of a file whose size is said to be `len`, and which may have `limit` bytes.
+pub(super) fn read_up_to(mut file: File, len: u64, limit: u64) -> io::Result<Vec<u8>> {
+    // One byte more than it should have: a file that then gives exactly its size has ended, and need not be asked again.
+    // Those of /proc say 0, those of /sys a page.
+    let mut bytes = vec![0; len.min(limit) as usize + 1];
+    let read = match file.read(&mut bytes) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+        read => read?,
+    };
+    bytes.truncate(read);
+    if read as u64 != len || len == 0 {
+        file.take(limit + 1 - read as u64).read_to_end(&mut bytes)?;
+    }
     if bytes.len() as u64 > limit {
         return Err(io::Error::other(format!("it is larger than {limit} bytes")));
     }
@@ -255,9 +264,14 @@ pub(super) fn names_in(dir: OwnedFd) -> nix::Result<Vec<String>> {
     Ok(names)
 }
 
+/// Whether `..` is a part of the path; by its bytes, because this is asked of every file.
+fn has_parent(path: &Path) -> bool {
+    path.as_os_str().as_bytes().split(|byte| *byte == b'/').any(|part| part == b"..")
+}
+
 /// A path's directory and file name, if it has both and is absolute.
 pub(super) fn split(path: &Path) -> Option<(&Path, OsString)> {
-    if !path.is_absolute() || path.components().any(|part| part == Component::ParentDir) {
+    if !path.is_absolute() || has_parent(path) {
         return None;
     }
     Some((path.parent()?, path.file_name()?.to_owned()))

@@ -14,9 +14,9 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
-use dlmalloc::GlobalDlmalloc;
 use nix::time::{ClockId, clock_gettime};
 use ovf_agent::environment::parse;
+use ovf_agent::sys::allocator::Allocator;
 
 /// Bytes that are parsed between two looks at the clock, in as many parses as it takes.
 const SAMPLE: usize = 1 << 20;
@@ -28,6 +28,8 @@ static PEAK: AtomicUsize = AtomicUsize::new(0);
 /// The agent's allocator, counted as it hands memory out: with its header, in steps of 16, 32 at least. A buffer that
 /// grows counts twice while it does, although a big one only moves its pages.
 struct Counted;
+
+static HEAP: Allocator = Allocator::new();
 
 #[global_allocator]
 static ALLOCATOR: Counted = Counted;
@@ -46,13 +48,13 @@ unsafe impl GlobalAlloc for Counted {
         USED.store(used, Relaxed);
         PEAK.store(used.max(PEAK.load(Relaxed)), Relaxed);
         // SAFETY: as above.
-        unsafe { GlobalDlmalloc.alloc(layout) }
+        unsafe { HEAP.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         USED.store(USED.load(Relaxed) - Self::taken(layout), Relaxed);
         // SAFETY: as above.
-        unsafe { GlobalDlmalloc.dealloc(pointer, layout) }
+        unsafe { HEAP.dealloc(pointer, layout) }
     }
 }
 

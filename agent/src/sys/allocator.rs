@@ -1,0 +1,99 @@
+//! The memory allocator of the binary: dlmalloc behind a lock that costs one atomic exchange.
+//!
+//! Decides how the heap is locked. The crate's own global allocator takes a pthread mutex for each call, which is a sixth
+//! of the processor time of a pass; the agent has one thread, so nobody is ever waited for, and the lock is for those
+//! that a library might start (docs/decisions/003).
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::cell::UnsafeCell;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use dlmalloc::Dlmalloc;
+
+/// A heap of its own.
+pub struct Allocator {
+    taken: AtomicBool,
+    heap: UnsafeCell<Dlmalloc>,
+}
+
+// SAFETY: the heap is reached through `locked` alone, by one thread at a time.
+unsafe impl Sync for Allocator {}
+
+impl Allocator {
+    /// An empty heap.
+    #[expect(clippy::new_without_default, reason = "for a static, which no Default can make")]
+    pub const fn new() -> Self {
+        Self { taken: AtomicBool::new(false), heap: UnsafeCell::new(Dlmalloc::new()) }
+    }
+
+    #[inline]
+    fn locked<R>(&self, work: impl FnOnce(&mut Dlmalloc) -> R) -> R {
+        while self.taken.swap(true, Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        // SAFETY: whoever has set the flag is alone until it is taken back; the heap calls nothing that allocates.
+        let result = work(unsafe { &mut *self.heap.get() });
+        self.taken.store(false, Ordering::Release);
+        result
+    }
+}
+
+// SAFETY: what dlmalloc promises of a heap that one thread uses at a time: blocks of the layout, that do not overlap. A
+// failure is a null pointer.
+unsafe impl GlobalAlloc for Allocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as the caller promises.
+        self.locked(|heap| unsafe { heap.malloc(layout.size(), layout.align()) })
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as the caller promises.
+        self.locked(|heap| unsafe { heap.calloc(layout.size(), layout.align()) })
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        self.locked(|heap| unsafe { heap.free(block, layout.size(), layout.align()) });
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: as the caller promises.
+        self.locked(|heap| unsafe { heap.realloc(block, layout.size(), layout.align(), size) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Allocator, GlobalAlloc, Layout};
+
+    /// What one thread has written is there when it gives the block back, whatever others did to the same heap.
+    #[test]
+    fn threads_share_a_heap() {
+        static HEAP: Allocator = Allocator::new();
+        let work = |mark: u8| {
+            for turn in 0..20_000_usize {
+                let layout = Layout::from_size_align(1 + turn % 700, 1 << (turn % 7)).expect("a layout");
+                let larger = layout.size() * 3;
+                // SAFETY: the block is used within its size, and given back once, with the layout that it has.
+                unsafe {
+                    let block = HEAP.alloc(layout);
+                    assert!(!block.is_null() && block.addr().is_multiple_of(layout.align()));
+                    block.write_bytes(mark, layout.size());
+                    let block = HEAP.realloc(block, layout, larger);
+                    let kept =
+                        std::slice::from_raw_parts(block, layout.size()).iter().all(|byte| *byte == mark);
+                    assert!(kept, "another thread has written into this one's block");
+                    HEAP.dealloc(block, Layout::from_size_align(larger, layout.align()).expect("a layout"));
+                    let zeroed = HEAP.alloc_zeroed(layout);
+                    assert!(std::slice::from_raw_parts(zeroed, layout.size()).iter().all(|byte| *byte == 0));
+                    HEAP.dealloc(zeroed, layout);
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            (1..=4).for_each(|mark| {
+                scope.spawn(move || work(mark));
+            });
+        });
+    }
+}
