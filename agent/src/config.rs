@@ -11,6 +11,7 @@ mod files;
 mod image;
 mod merge;
 mod roles;
+pub(crate) mod values;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -225,8 +226,8 @@ pub fn state_directory(layers: &Layers) -> PathBuf {
 
 /// What the reader says of a text, for the schema's test to compare with.
 #[cfg(test)]
-pub(crate) fn syntax(text: &str) -> Result<(), toml::de::Error> {
-    toml::from_str::<Raw>(text).map(drop)
+pub(crate) fn syntax(text: &str) -> Result<(), values::Error> {
+    values::parse::<Raw>(text).map(drop)
 }
 
 /// Whether a path names one file below the root, whatever is there: absolute, and nothing to be resolved in it.
@@ -240,11 +241,11 @@ pub fn is_plain_path(path: &Path) -> bool {
 }
 
 /// What the TOML reader found, at its position. Its message speaks of the file's own text alone.
-pub(crate) fn toml_problem(file: &str, text: &str, line_offset: usize, error: &toml::de::Error) -> Problem {
-    let message = plainly(error.message());
-    match error.span() {
-        Some(span) => {
-            let at = At::of(text, span.start);
+pub(crate) fn toml_problem(file: &str, text: &str, line_offset: usize, error: &values::Error) -> Problem {
+    let message = plainly(&error.message);
+    match error.at {
+        Some(byte) => {
+            let at = At::of(text, byte);
             Problem::at(file, At { line: at.line + line_offset, ..at }, message)
         }
         None => Problem::with(file, message),

@@ -192,12 +192,11 @@ impl Layers {
         let mut files = Vec::new();
         for (name, layer) in self.names(directory, wanted, problems) {
             let path = format!("{directory}/{name}");
-            if layer.is_masked(&path) {
-                continue;
-            }
             match layer.read(&path) {
                 Ok(Some(file)) if file.text.is_empty() => {}
                 Ok(Some(file)) => files.push(file),
+                // Asked only here: from inside the directory that link leads nowhere.
+                _ if layer.is_masked(&path) => {}
                 Ok(None) => problems.push(layer.stray(&path)),
                 Err(problem) => problems.push(problem),
             }

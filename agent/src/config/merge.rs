@@ -12,10 +12,10 @@ use std::ops::Range;
 
 use serde::de::DeserializeOwned;
 use toml::Spanned;
-use toml::de::{DeArray, DeTable, DeValue, Deserializer};
+use toml::de::{DeArray, DeTable, DeValue};
 
 use super::files::TextFile;
-use super::{plainly, toml_problem};
+use super::{plainly, toml_problem, values};
 use crate::problem::{At, Problem};
 
 /// How deep tables are merged: sections, what they hold (`parameters.ip`, `transport.iso`), and the keys of these.
@@ -60,9 +60,8 @@ impl Sources {
         if !problems.is_empty() {
             return Err(problems);
         }
-        T::deserialize(Deserializer::from(Spanned::new(0..0, document))).map_err(|error| {
-            vec![self.problem(error.span().map_or(0, |span| span.start), plainly(error.message()))]
-        })
+        values::read(document)
+            .map_err(|error| vec![self.problem(error.at.unwrap_or(0), plainly(&error.message))])
     }
 
     /// A text of the document, whatever the rest of it is like.
@@ -79,7 +78,7 @@ impl Sources {
         for (start, file) in &self.0 {
             match DeTable::parse(&file.text) {
                 Ok(table) => merge(&mut document, table.into_inner(), *start, 0),
-                Err(error) => problems.push(toml_problem(&file.name, &file.text, 0, &error)),
+                Err(error) => problems.push(toml_problem(&file.name, &file.text, 0, &error.into())),
             }
         }
         (document, problems)

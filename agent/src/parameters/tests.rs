@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::{Declaration, Declared, Generated, Parameters, Value, Violations};
+use crate::config::values;
 use crate::environment::{self, Environment};
 
 fn declare(toml: &str) -> Result<Declared, String> {
-    let declarations: BTreeMap<String, Declaration> =
-        toml::from_str(toml).map_err(|error| error.message().to_owned())?;
+    let declarations: BTreeMap<String, Declaration> = values::parse(toml).map_err(|error| error.message)?;
     let mut declared = Declared::default();
     for (name, declaration) in declarations {
         declared.insert(name, declaration).map_err(|objections| {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value as Json;
 
 use super::{AGENT_TOML, product_sections};
+use crate::config::values;
 use crate::parameters::{Declaration, Declared, RESERVED, Type};
 
 fn schema() -> Json {
@@ -12,7 +13,7 @@ fn schema() -> Json {
 }
 
 fn declared(toml: &str) -> Declared {
-    let declarations: BTreeMap<String, Declaration> = toml::from_str(toml).expect(toml);
+    let declarations: BTreeMap<String, Declaration> = values::parse(toml).expect(toml);
     let mut declared = Declared::default();
     for (name, declaration) in declarations {
         declared.insert(name, declaration).expect(toml);
@@ -21,11 +22,11 @@ fn declared(toml: &str) -> Declared {
 }
 
 /// The keys that serde would have had in the place of one that nobody has.
-fn known_keys(error: &toml::de::Error) -> BTreeSet<String> {
+fn known_keys(error: &values::Error) -> BTreeSet<String> {
     let (_, list) = error
-        .message()
+        .message
         .split_once("expected one of")
-        .or(error.message().split_once("expected "))
+        .or(error.message.split_once("expected "))
         .expect("a list");
     list.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
@@ -53,7 +54,7 @@ fn the_schema_has_the_keys_that_the_reader_has() {
         let known = known.iter().map(ToString::to_string).collect();
         assert_eq!(keys(&sections[section]["properties"]), known, "[{section}]");
     }
-    let error = toml::from_str::<Declaration>("nobody-has-this = 1").expect_err("an unknown key");
+    let error = values::parse::<Declaration>("nobody-has-this = 1").expect_err("an unknown key");
     assert_eq!(keys(&schema["$defs"]["parameter"]["properties"]), known_keys(&error));
 }
 

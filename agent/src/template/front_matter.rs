@@ -14,7 +14,7 @@ use super::body::Origin;
 use super::path::Target;
 use super::render::Rules;
 use super::rules::{self, Need, Needed};
-use crate::config::{is_plain_path, toml_problem};
+use crate::config::{is_plain_path, toml_problem, values};
 use crate::problem::{At, Problem};
 
 const FENCE: &str = "+++";
@@ -99,7 +99,7 @@ impl FrontMatter {
     pub(super) fn split<'a>(file: &str, text: &'a str) -> Result<(Self, usize, &'a str), Vec<Problem>> {
         let (toml, lines, body) = cut(text).map_err(|(at, message)| vec![Problem::at(file, at, message)])?;
         // The opening fence is line 1, so that TOML's first line is the file's second.
-        let raw: Raw = toml::from_str(toml).map_err(|error| vec![toml_problem(file, toml, 1, &error)])?;
+        let raw: Raw = values::parse(toml).map_err(|error| vec![toml_problem(file, toml, 1, &error)])?;
         let mut problems = Vec::new();
         let mut complain = |byte: Option<usize>, message: String| {
             problems.push(Problem::at(

@@ -1,13 +1,14 @@
 use std::collections::BTreeMap;
 
 use super::{ConditionSource, DerivedSource, TemplateSet, TemplateSource};
+use crate::config::values;
 use crate::parameters::{Declaration, Declared};
 
 fn declared() -> Declared {
     let mut declared = Declared::default();
     for (name, kind) in [("ip", "ipv4"), ("log", "string"), ("primary", "bool")] {
         let declaration: Declaration =
-            toml::from_str(&format!("key = \"{name}\"\ntype = \"{kind}\"")).expect("a declaration");
+            values::parse(&format!("key = \"{name}\"\ntype = \"{kind}\"")).expect("a declaration");
         declared.insert(name.to_owned(), declaration).expect(name);
     }
     declared
@@ -140,13 +141,13 @@ fn a_condition_is_judged_by_all_that_its_parameters_can_be() {
         chatty = "{{ log | upper }}"
         network = "{{ ip | network(mask=24) }}"
     "#;
-    let read: BTreeMap<String, Declaration> = toml::from_str(SETTINGS).expect("declarations");
+    let read: BTreeMap<String, Declaration> = values::parse(SETTINGS).expect("declarations");
     let mut declared = Declared::default();
     for (name, declaration) in read {
         declared.insert(name, declaration).expect("sound");
     }
     let judge = |when: &str| {
-        let table: BTreeMap<String, toml::Spanned<String>> = toml::from_str(derived).expect("TOML");
+        let table: BTreeMap<String, toml::Spanned<String>> = values::parse(derived).expect("TOML");
         let sources = table.into_iter().map(|(name, value)| DerivedSource::new("d", name, value, derived, 0));
         let text = format!("+++\npath = \"/a-{{index}}\"\nfor-each = \"others\"\nwhen = '{when}'\n+++\n");
         let source = TemplateSource { file: "t".to_owned(), text };
@@ -205,7 +206,7 @@ fn a_condition_is_judged_by_all_that_its_parameters_can_be() {
     }
     let role = |when: &str| {
         let toml = format!("when = '{when}'");
-        let table: BTreeMap<String, toml::Spanned<String>> = toml::from_str(&toml).expect("TOML");
+        let table: BTreeMap<String, toml::Spanned<String>> = values::parse(&toml).expect("TOML");
         let sources = table.into_values().map(|text| ConditionSource::new("u", "a.service", text, &toml, 0));
         let mut problems = Vec::new();
         let set = TemplateSet::compile(Vec::new(), Vec::new(), sources.collect(), &declared, &mut problems);
@@ -231,12 +232,12 @@ fn the_documented_templates_are_right() {
     let mut declared = Declared::default();
     for (name, kind) in [("ip", "ipv4"), ("peer", "ipv4"), ("mask", "string"), ("primary", "bool")] {
         let declaration: Declaration =
-            toml::from_str(&format!("key = \"{name}\"\ntype = \"{kind}\"")).expect("a declaration");
+            values::parse(&format!("key = \"{name}\"\ntype = \"{kind}\"")).expect("a declaration");
         declared.insert(name.to_owned(), declaration).expect(name);
     }
     let derived = blocks("toml").join("") + "servers = \"{{ [ip] }}\"\n";
     let table: BTreeMap<String, BTreeMap<String, toml::Spanned<String>>> =
-        toml::from_str(&derived).expect("TOML");
+        values::parse(&derived).expect("TOML");
     let derived =
         table.into_values().flatten().map(|(name, value)| DerivedSource::new("d", name, value, &derived, 0));
     let templates: Vec<_> = blocks("tera")
