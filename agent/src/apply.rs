@@ -211,11 +211,11 @@ async fn stage(
 
 fn stage_file(places: &mut Places<'_>, change: &Change, pass: &str) -> sys::Result<Staged> {
     let Change { rendered, ids, .. } = change;
-    let place = places.place(&rendered.path)?;
-    let label = places.label(&place);
-    let staged = place.stage(pass, rendered.content.as_bytes(), rendered.mode, ids.owner, ids.group)?;
-    label.map_or(Ok(()), |label| staged.set_label(&label))?;
-    Ok(staged)
+    let mut place = places.place(&rendered.path)?;
+    if let Err(error) = places.label(&mut place) {
+        warn!(stage = "apply", "{error}: {}", error.source);
+    }
+    place.stage(pass, rendered.content.as_bytes(), rendered.mode, ids.owner, ids.group)
 }
 
 /// The renames: the files, and when these are durable and judged to be right the state.

@@ -115,6 +115,9 @@ fn remedy(error: &sys::Error) -> String {
         }
         ErrorKind::ReadOnlyFilesystem => "; mount the file system for writing before the agent runs",
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; make room on the file system",
+        ErrorKind::PermissionDenied if process::euid() == 0 && error.is_denied() => {
+            "; a security module, such as SELinux, denies it: the kernel's log says which rule is missing"
+        }
         ErrorKind::PermissionDenied if process::euid() == 0 => {
             "; it may be immutable (lsattr shows an i, chattr -i takes it away)"
         }

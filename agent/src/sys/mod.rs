@@ -60,6 +60,11 @@ impl Error {
     pub fn kind(&self) -> io::ErrorKind {
         self.source.kind()
     }
+
+    /// Whether it is the reason that security modules, such as SELinux, give to root, whom nothing else denies in this way.
+    pub fn is_denied(&self) -> bool {
+        self.source.raw_os_error() == Some(nix::errno::Errno::EACCES as i32)
+    }
 }
 
 /// The result of touching the outside.

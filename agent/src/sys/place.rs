@@ -31,6 +31,8 @@ pub struct Place {
     dir: Rc<Directory>,
     name: OsString,
     path: PathBuf,
+    /// The SELinux label that a new file there gets; `None` leaves it to the kernel.
+    label: Option<Vec<u8>>,
 }
 
 /// A directory, held open, and what tells it from any other once somebody has asked.
@@ -72,12 +74,14 @@ pub struct Places<'a> {
     root: &'a Root,
     open: BTreeMap<PathBuf, Rc<Directory>>,
     labelled: Option<bool>,
+    /// Whether the policy answers: one who does not is not asked a thousand times.
+    policy_answers: bool,
 }
 
 impl<'a> Places<'a> {
     /// No place yet.
     pub fn new(root: &'a Root) -> Self {
-        Self { root, open: BTreeMap::new(), labelled: None }
+        Self { root, open: BTreeMap::new(), labelled: None, policy_answers: true }
     }
 
     /// The place of `path`.
@@ -98,19 +102,27 @@ impl<'a> Places<'a> {
                 dir
             }
         };
-        Ok(Place { dir, name, path: path.to_path_buf() })
+        Ok(Place { dir, name, path: path.to_path_buf(), label: None })
     }
 
-    /// The SELinux label that a new version of the file is to have; `None` where files have none, or nobody knows it.
-    pub fn label(&mut self, place: &Place) -> Option<Vec<u8>> {
+    /// Sees to it that a new version of the file gets its SELinux label: that of the file that is there, else the policy's.
+    ///
+    /// # Errors
+    /// The policy cannot be asked; it is not asked again. A new file gets what the kernel gives it.
+    pub fn label(&mut self, place: &mut Place) -> Result<()> {
         if !*self.labelled.get_or_insert_with(|| label::are_used(self.root)) {
-            return None;
+            return Ok(());
         }
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        match openat(place.dir(), place.name.as_os_str(), flags, Mode::empty()) {
-            Ok(file) => label::of(file),
-            Err(_) => label::by_policy(&place.path),
+        let file = openat(place.dir(), place.name.as_os_str(), flags, Mode::empty());
+        place.label = file.ok().and_then(label::of);
+        if place.label.is_none() && self.policy_answers {
+            let label = label::by_policy(&place.path);
+            self.policy_answers = label.is_ok();
+            place.label =
+                label.map_err(|source| Error::new("ask for the SELinux label of", &place.path, source))?;
         }
+        Ok(())
     }
 }
 
@@ -179,9 +191,14 @@ impl Place {
         &self.dir.fd
     }
 
+    pub(super) fn label(&self) -> Option<&[u8]> {
+        self.label.as_deref()
+    }
+
     /// The place with another name in the same directory.
     pub fn beside(&self, name: &OsStr) -> Self {
-        Self { dir: Rc::clone(&self.dir), name: name.to_owned(), path: self.path.with_file_name(name) }
+        let (dir, path) = (Rc::clone(&self.dir), self.path.with_file_name(name));
+        Self { dir, name: name.to_owned(), path, label: None }
     }
 
     /// The file that is there now, or `None`.

@@ -1,4 +1,5 @@
-//! A new file beside its target: complete, with mode and owner, and flushed, before anybody can take it for the target.
+//! A new file beside its target: complete, with mode, owner and label, and flushed, before anybody can take it for the
+//! target.
 //!
 //! Decides what a staged twin is called and what it is made of. Names begin with `.#ovf-agent.`: the `.#` is what
 //! cron.d, sudoers.d and the run-parts family ignore (an editor's lock file), the rest is how a later pass knows its own.
@@ -65,6 +66,10 @@ impl Place {
         let fail = |action, source: io::Error| Error::new(action, &path, source);
         let mut file = File::from(fd);
         this.identity = identity(&file).map_err(|errno| fail("create a file beside", errno.into()))?;
+        // While there is nothing in it yet, and nobody but root may open it.
+        if let Some(label) = this.target.label() {
+            label::set(&file, label).map_err(|source| fail("set the SELinux label of", source))?;
+        }
         fault::step();
         file.write_all(content).map_err(|source| fail("write a new version of", source))?;
         if owner.is_some() || group.is_some() {
@@ -107,17 +112,6 @@ impl Staged {
         self.reopen()
             .and_then(flush)
             .map_err(|errno| Error::new("write a new version of", self.target.path(), errno))
-    }
-
-    /// Gives the new file an SELinux label, before anybody can take it for the target.
-    ///
-    /// # Errors
-    /// The policy does not allow it.
-    pub fn set_label(&self, label: &[u8]) -> Result<()> {
-        self.reopen()
-            .map_err(io::Error::from)
-            .and_then(|file| label::set(file, label))
-            .map_err(|source| Error::new("set the SELinux label of", self.target.path(), source))
     }
 
     /// Reopened, because a thousand files held open are more than a process may have. Whoever owns the directory may have
