@@ -27,7 +27,7 @@ pub(crate) const BOOTED: &str =
 
 /// Units that do nothing for a guest that lives for one test: logins, the files of other boots, housekeeping, and
 /// mounts that nobody looks into.
-const MASKED: [&str; 32] = [
+const MASKED: [&str; 33] = [
     "console-getty.service",
     "dev-hugepages.mount",
     "dev-mqueue.mount",
@@ -37,6 +37,7 @@ const MASKED: [&str; 32] = [
     "ldconfig.service",
     "proc-sys-fs-binfmt_misc.automount",
     "remote-fs.target",
+    "selinux-autorelabel-mark.service",
     "sys-fs-fuse-connections.mount",
     "sys-kernel-config.mount",
     "sys-kernel-debug.mount",

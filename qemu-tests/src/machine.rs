@@ -44,6 +44,8 @@ pub struct Machine {
     pub cpu: String,
     /// Further options for QEMU, whatever the test is about: `["-smbios", "type=1,manufacturer=Xen"]`.
     pub options: Vec<OsString>,
+    /// Further words on the kernel's command line.
+    pub kernel: String,
 }
 
 /// Where the machine's sockets lie: `<directory>/agent`, `<directory>/control`, `<directory>/console`.
@@ -78,7 +80,14 @@ fn accelerator() -> &'static str {
 /// A machine without any disc, as the saved guests are.
 impl From<Drive> for Machine {
     fn from(drive: Drive) -> Machine {
-        Machine { drive, disc: None, memory_mib: MEMORY_MIB, cpu: "max".to_owned(), options: Vec::new() }
+        Machine {
+            drive,
+            disc: None,
+            memory_mib: MEMORY_MIB,
+            cpu: "max".to_owned(),
+            options: Vec::new(),
+            kernel: String::new(),
+        }
     }
 }
 
@@ -92,6 +101,11 @@ impl Machine {
     pub fn option(mut self, name: &str, value: impl Into<OsString>) -> Machine {
         self.options.extend([OsString::from(name), value.into()]);
         self
+    }
+
+    /// The machine with these words on its kernel's command line.
+    pub fn kernel(self, words: &str) -> Machine {
+        Machine { kernel: words.to_owned(), ..self }
     }
 
     /// The machine with a hard disk, which holds `image` and appears as the next `vd*`; any kind of disk that

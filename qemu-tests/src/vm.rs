@@ -97,7 +97,7 @@ impl Vm {
         let option = |name: &str, value: OsString| [OsString::from(name), value];
         arguments.extend(option("-kernel", boot.kernel.into()));
         arguments.extend(option("-initrd", initramfs.path().into()));
-        arguments.extend(option("-append", KERNEL_ARGUMENTS.into()));
+        arguments.extend(option("-append", format!("{KERNEL_ARGUMENTS} {}", machine.kernel).into()));
         let (qemu, qmp) = Qemu::start(boot.qemu, &arguments, None, &directory.join("qemu.err"))?;
         Vm::attach(qemu, qmp, &sockets, boot.connect, directory)?.go()
     }

@@ -20,6 +20,7 @@ mod life;
 mod pass;
 mod platform;
 mod power;
+mod selinux;
 mod transport;
 mod units;
 mod watch;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         detect::TRIALS,
         life::TRIALS,
         debian::TRIALS,
+        selinux::TRIALS,
         apply::TRIALS,
         power::TRIALS,
         units::TRIALS,
