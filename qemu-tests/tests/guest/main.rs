@@ -15,6 +15,7 @@ mod environment;
 mod guestinfo;
 mod harness;
 mod hooks;
+mod hazards;
 mod hotplug;
 mod life;
 mod pass;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         life::TRIALS,
         debian::TRIALS,
         selinux::TRIALS,
+        hazards::TRIALS,
         apply::TRIALS,
         power::TRIALS,
         units::TRIALS,

@@ -48,6 +48,14 @@ const OTHERS: &[(&str, &str)] = &[
 /// Says which label the staged file has, at a place where programs that judge may write.
 const LOOK: &str = "#!/bin/sh\nstat -c '%n %C' \"$1\" >> /run/looked\n";
 
+/// What is in each file.
+const CONTENT: &str = "ip = 10.20.132.102\n";
+
+/// Has the kernel record when the agent labels a file, writes it and gives it its mode, which is the end of each.
+const RECORD: &str = "mount -t tracefs none /sys/kernel/tracing && cd /sys/kernel/tracing &&
+    echo 'comm == \"ovf-agent\"' > events/syscalls/filter &&
+    for call in fsetxattr write fchmod; do echo 1 > events/syscalls/sys_enter_$call/enable; done";
+
 /// The smallest unit of the agent.
 const UNIT: &str = "[Service]\nType=exec\nExecStart=/usr/bin/ovf-agent run\n";
 
@@ -81,6 +89,7 @@ fn labels(bench: &Bench<'_>) -> Result<()> {
     vm.run(
         "mkdir /run/mydb; mount -t tmpfs -o context=system_u:object_r:usr_t:s0 none /mnt; echo old > /mnt/old.conf",
     )?;
+    vm.run(RECORD)?;
     for (path, label) in REPLACED.iter().chain([&(UNLABELLED, "system_u:object_r:unlabeled_t:s0")]) {
         vm.run(&format!("chcon {label} {path}"))?;
     }
@@ -95,6 +104,7 @@ fn labels(bench: &Bench<'_>) -> Result<()> {
     bench.measured(format!("as {domain}"));
     // The programs of the policy are confined: they could not tell us what they find.
     vm.run("systemctl stop ovf-agent; setenforce 0")?;
+    labelled_first(&mut vm)?;
     judge(&mut vm)?;
     let time =
         vm.run("bash -c 'TIMEFORMAT=%R; time matchpathcon -n -m file /etc/resolv.conf > /run/out' 2>&1")?;
@@ -103,11 +113,33 @@ fn labels(bench: &Bench<'_>) -> Result<()> {
     denied(&mut vm)
 }
 
+/// Each file is labelled right before its content is written, but for the one that has no label of its own.
+fn labelled_first(vm: &mut Vm) -> Result<()> {
+    let trace = vm.run("cat /sys/kernel/tracing/trace")?;
+    let calls: Vec<_> =
+        trace.lines().filter_map(|line| line.split_once(": sys_")).map(|(_, call)| call).collect();
+    let fd = |call: &str| {
+        call.split_once("(fd: ").and_then(|(_, rest)| rest.split_once(',')).map(|(fd, _)| fd.to_owned())
+    };
+    let count = format!("count: {:x})", CONTENT.len());
+    let is_labelled = |pair: &&[&str]| pair[0].starts_with("fsetxattr(") && fd(pair[0]) == fd(pair[1]);
+    let written = |pair: &&[&str]| pair[1].starts_with("write(") && pair[1].ends_with(&count);
+    let (written, labelled) = (
+        calls.windows(2).filter(written).count(),
+        calls.windows(2).filter(written).filter(is_labelled).count(),
+    );
+    ensure!(
+        (written, labelled) == (all().count(), all().count() - 1),
+        "{written} files, {labelled} labelled:\n{trace}"
+    );
+    Ok(())
+}
+
 /// All files have what they should, and had it when they were judged.
 fn judge(vm: &mut Vm) -> Result<()> {
     let looked = text(vm, "/run/looked")?;
     for (path, want) in all() {
-        ensure!(text(vm, path)? == "ip = 10.20.132.102\n", "{path} is not written");
+        ensure!(text(vm, path)? == CONTENT, "{path} is not written");
         let label = vm.run(&format!("stat -c %C {path}"))?;
         ensure!(label.trim_end() == *want, "{path} has {label}instead of {want}");
         let (directory, name) = path.rsplit_once('/').context("an absolute path")?;
