@@ -1,7 +1,7 @@
 //! Documents and examples of the public world, where they are at hand: in `../shared` beside this repository.
 //!
 //! Each published document is read with all its properties, or refused with the reason that names its real defect; the
-//! table says which, and why. Where the neighbour is missing the trials are skipped, and say so.
+//! table says which, and why. What `schema --ovf` prints is held against the schema of descriptors. Where the neighbour is missing the trials are skipped, and say so.
 
 #![expect(
     clippy::disallowed_methods,
@@ -37,6 +37,7 @@ fn main() -> ExitCode {
             published_documents,
         ),
         trial("the-white-papers-database-gets-its-values", "examples", white_paper),
+        trial("product-sections-are-as-the-descriptors-schema-has-them", "corpus/schemas", product_sections),
         trial("machines-that-others-described-are-told-apart", "corpus/detect", described_machines),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
@@ -81,6 +82,101 @@ fn white_paper(examples: PathBuf) -> Result<(), Failed> {
         assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), want, "{parameter}: {output:?}");
     }
     Ok(())
+}
+
+/// What the schema of descriptors imports from the network, as far as it uses any of it: these types, of which a
+/// ProductSection has only `cimString`.
+const IMPORTED: [(&str, &str, &str); 4] = [
+    ("http://www.w3.org/XML/1998/namespace", "xml.xsd", "<xs:attribute name=\"lang\" type=\"xs:language\"/>"),
+    (
+        "http://schemas.dmtf.org/wbem/wscim/1/common",
+        "cim.xsd",
+        "<xs:complexType name=\"cimString\"><xs:simpleContent><xs:extension base=\"xs:string\"/></xs:simpleContent></xs:complexType>",
+    ),
+    (
+        "http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_VirtualSystemSettingData",
+        "vssd.xsd",
+        "<xs:complexType name=\"CIM_VirtualSystemSettingData_Type\"/>",
+    ),
+    (
+        "http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_ResourceAllocationSettingData",
+        "rasd.xsd",
+        "<xs:complexType name=\"CIM_ResourceAllocationSettingData_Type\"/>",
+    ),
+];
+
+/// Declarations with everything that gets into a descriptor: each OVF type, password, value, qualifiers, label and
+/// description, keys with and without a class, and characters that XML escapes.
+const DECLARATIONS: &str = r#"[parameters]
+ip       = { key = "com.mydb.db.ip", type = "ipv4", required = true, label = "Address", description = "Of this <database> & \"more\"" }
+log      = { key = "com.mydb.db.log", type = "string", one-of = ["low", "a\"b\\c"], default = "low" }
+name     = { key = "name", type = "string", min = 2, max = 30, default = "tab\tnewline\n&<>\"'", multiline = true }
+count    = { key = "com.mydb.count", type = "int", min = -5, default = -1 }
+limit    = { key = "com.mydb.limit", type = "uint", default = 5 }
+port     = { key = "com.mydb.port", type = "port", default = 5432 }
+share    = { key = "com.mydb.share", type = "real", max = 0.5, default = 0.25 }
+primary  = { key = "primary", type = "bool", default = true }
+password = { key = "password", type = "string", sensitive = true, default = "planted" }
+token    = { key = "com.mydb.token", type = "string", generate = "alnum:24" }
+dns      = { key = "net.dns", type = "list<ip>", default = ["192.0.2.1", "192.0.2.2"] }
+options  = { key = "net.options", type = "map", default = { a = "b c" } }
+peers    = { key = "com.mydb.db.ip", entity = "*", type = "ipv4" }
+"#;
+
+/// What `schema --ovf` prints, in the smallest descriptor there is, against DSP8023.
+fn product_sections(schemas: PathBuf) -> Result<(), Failed> {
+    let scratch = tempfile::tempdir()?;
+    let dir = scratch.path();
+    // The schema names namespaces without saying where they are, so xmllint is told by one that includes it.
+    let mut schema =
+        "<xs:schema xmlns:xs=\"http://www.w3.org/2001/XMLSchema\" elementFormDefault=\"qualified\">\n"
+            .to_owned();
+    for (namespace, file, types) in IMPORTED {
+        let text = format!(
+            "<xs:schema xmlns:xs=\"http://www.w3.org/2001/XMLSchema\" targetNamespace=\"{namespace}\">{types}</xs:schema>\n"
+        );
+        fs::write(dir.join(file), text)?;
+        schema += &format!("<xs:import namespace=\"{namespace}\" schemaLocation=\"{file}\"/>\n");
+    }
+    let envelope = schemas.join("dsp8023_1.0.0.xsd");
+    schema += &format!(
+        "<xs:import namespace=\"http://schemas.dmtf.org/ovf/envelope/1\" schemaLocation=\"{}\"/>\n</xs:schema>\n",
+        envelope.display()
+    );
+    fs::write(dir.join("all.xsd"), schema)?;
+    fs::create_dir(dir.join("config"))?;
+    fs::write(dir.join("config/agent.toml"), DECLARATIONS)?;
+    let output = Command::new(env!("CARGO_BIN_EXE_ovf-agent"))
+        .args(["schema", "--ovf", "--config"])
+        .arg(dir.join("config"))
+        .output()?;
+    assert!(output.status.success(), "{output:?}");
+    let sections = String::from_utf8(output.stdout)?;
+    assert!(sections.matches("<Property ").count() == 12 && !sections.contains("planted"), "{sections}");
+
+    valid(dir, &sections).map_err(|said| format!("{said}\n{sections}"))?;
+    // The schema is at work: it takes no other attribute, element or type.
+    for (from, to) in [("ovf:key", "ovf:kay"), ("<Info>", "<Inof>"), ("=\"true\"", "=\"maybe\"")] {
+        let wrong =
+            sections.replacen(from, to, 1).replacen(&from.replace('<', "</"), &to.replace('<', "</"), 1);
+        assert!(wrong != sections && valid(dir, &wrong).is_err(), "{to} is taken for {from}");
+    }
+    Ok(())
+}
+
+/// What xmllint has to say against sections in a descriptor.
+fn valid(dir: &Path, sections: &str) -> Result<(), String> {
+    let descriptor = format!(
+        "<Envelope xmlns=\"http://schemas.dmtf.org/ovf/envelope/1\" xmlns:ovf=\"http://schemas.dmtf.org/ovf/envelope/1\">\n\
+         <References/>\n<VirtualSystem ovf:id=\"DB1\">\n<Info>A database</Info>\n{sections}</VirtualSystem>\n</Envelope>\n"
+    );
+    fs::write(dir.join("descriptor.ovf"), descriptor).map_err(|error| error.to_string())?;
+    let output = Command::new("xmllint")
+        .args(["--nonet", "--noout", "--schema", "all.xsd", "descriptor.ovf"])
+        .current_dir(dir)
+        .output()
+        .map_err(|error| format!("cannot run xmllint (Debian package libxml2-utils): {error}"))?;
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
 }
 
 /// Machines whose wanted word our rules do not give, and why.
