@@ -1,8 +1,9 @@
 //! Hostile input: images and documents broken on purpose, the same ones every time.
 //!
-//! Decides how input is broken, and knows the proper input that it starts from. Does not judge what becomes of it:
-//! that is for `tests/mutants.rs` beside it, the fuzz targets in `tests/fuzz` and the comparison of ISO readers in
-//! `bench/iso-readers`, all of which take their input from here.
+//! Decides how input is broken, and knows the proper input that it starts from. What becomes of images and documents is
+//! judged in `tests/mutants.rs` beside it, in the fuzz targets in `tests/fuzz` and the comparison of ISO readers in
+//! `bench/iso-readers`, all of which take their input from here. What holds of every property ([`parameters`]) and every
+//! template ([`templates`]) is decided here, for the tests and the fuzz targets alike.
 //!
 //! A mutant is a pure function of a seed and a number, so that a failure is told in two numbers.
 
@@ -13,7 +14,10 @@ pub mod documents;
 pub mod drive;
 pub mod images;
 pub mod layout;
+pub mod parameters;
 pub mod random;
+pub mod templates;
+pub mod texts;
 
 /// The seed of all runs that are to be repeated.
 pub const SEED: u64 = 0x0DF5_0243;

@@ -1,4 +1,5 @@
-//! 100,000 broken images and 100,000 broken documents: none may stop the agent, keep it, or fill its memory.
+//! 100,000 broken images and 100,000 broken documents, and broken properties, templates and values: none may stop the
+//! agent, keep it, or fill its memory.
 //!
 //! Decides what harm is: a panic, ten seconds for one mutant, more than 64 MiB. Not timed otherwise. Which mutants there
 //! are is decided in `hostile`. A mutant that does harm is written to target/hostile, and told by seed and number:
@@ -20,10 +21,14 @@ use std::time::{Duration, Instant};
 use std::{fs, process, thread};
 
 use hostile::drive::{Drive, Found};
-use hostile::{SEED, bases, documents, images};
+use hostile::{SEED, bases, documents, images, parameters, templates, texts};
 use ovf_agent::environment::{self, parse};
 
 const MUTANTS: u64 = 100_000;
+/// Of what takes longer to look at, as many as take a few seconds.
+const PROPERTIES: u64 = 30_000;
+const TEMPLATES: u64 = 20_000;
+const VALUES: u64 = 10_000;
 /// Live bytes at once, the input not counted.
 const MEMORY: usize = 64 << 20;
 /// For one mutant, on any machine.
@@ -66,12 +71,13 @@ struct Watch {
 /// Looks at every mutant; says how often what came of it, and the most memory.
 fn all<T: Debug>(
     kind: &'static str,
+    count: u64,
     mutant: impl Fn(u64) -> Vec<u8> + Sync,
     mut look: impl FnMut(&[u8]) -> T,
     word: impl Fn(&T) -> &'static str,
 ) -> BTreeMap<&'static str, u64> {
     let only = std::env::var("OVF_MUTANT").ok().map(|text| text.parse().expect("OVF_MUTANT is a number"));
-    let range = only.map_or(0..MUTANTS, |number| number..number + 1);
+    let range = only.map_or(0..count, |number| number..number + 1);
     let watch = Watch { number: AtomicU64::new(u64::MAX), since: Mutex::new(Instant::now()) };
     let mut words = BTreeMap::new();
     let (mut most, mut which) = (0, 0);
@@ -163,6 +169,7 @@ fn images_do_no_harm() {
     let mut drive = Drive::new().expect("a memory file");
     let words = all(
         "images",
+        MUTANTS,
         |number| images::mutant(&bases, SEED, number),
         |image| {
             drive.insert(image).expect("memory");
@@ -180,7 +187,7 @@ fn images_do_no_harm() {
             Found::Broken(_) => "refused",
         },
     );
-    each_is_met(&words, &["read", "read otherwise", "nothing", "refused"]);
+    each_is_met(&words, MUTANTS, &["read", "read otherwise", "nothing", "refused"]);
 }
 
 #[test]
@@ -188,6 +195,7 @@ fn documents_do_no_harm() {
     let bases = bases::documents().expect("the golden cases");
     let words = all(
         "documents",
+        MUTANTS,
         |number| documents::mutant(&bases, SEED, number),
         |document| {
             let outcome = parse(document);
@@ -217,7 +225,45 @@ fn documents_do_no_harm() {
             Err(_) => "refused",
         },
     );
-    each_is_met(&words, &["read", "read with warnings", "refused"]);
+    each_is_met(&words, MUTANTS, &["read", "read with warnings", "refused"]);
+}
+
+/// Each look of these panics where something does not hold.
+fn all_hold(
+    kind: &'static str,
+    count: u64,
+    mutant: impl Fn(u64) -> Vec<u8> + Sync,
+    look: impl Fn(&[u8]) -> &'static str,
+    wanted: &[&str],
+) {
+    let words = all(kind, count, mutant, look, |word| word);
+    each_is_met(&words, count, wanted);
+}
+
+#[test]
+fn properties_do_no_harm_and_are_read_as_they_are_written() {
+    let wanted = ["accepted", "refused", "not set", "not declared"];
+    let bases = parameters::bases();
+    let mutant = |number| parameters::mutant(&bases, SEED, number);
+    all_hold("properties", PROPERTIES, mutant, parameters::look, &wanted);
+}
+
+#[test]
+fn templates_do_no_harm_and_tell_no_secret() {
+    let desk = templates::Desk::default();
+    let bases = templates::bases().expect("the golden cases");
+    let wanted = ["rendered", "not rendered", "refused"];
+    let mutant = |number| texts::mutant(&bases, &templates::SPLINTERS, SEED, number);
+    all_hold("templates", TEMPLATES, mutant, |text| desk.look(text), &wanted);
+}
+
+#[test]
+fn values_are_read_back_from_every_format() {
+    let desk = templates::Desk::default();
+    let wanted = ["carried by all", "carried by some", "carried by few"];
+    let bases = templates::values();
+    let mutant = |number| texts::mutant(&bases, &templates::SPLINTERS, SEED, number);
+    all_hold("values", VALUES, mutant, |text| desk.escape(text), &wanted);
 }
 
 /// Whether the secret still stands in values alone: a document that was broken so that it is a key or an id now may be
@@ -243,11 +289,8 @@ fn the_largest_documents_do_no_harm() {
 }
 
 /// Mutants that all have one end try nothing: each way must be taken by one in a thousand.
-fn each_is_met(words: &BTreeMap<&'static str, u64>, wanted: &[&str]) {
+fn each_is_met(words: &BTreeMap<&'static str, u64>, of: u64, wanted: &[&str]) {
     for word in wanted.iter().filter(|_| !words.is_empty()) {
-        assert!(
-            words.get(word).is_some_and(|count| *count >= MUTANTS / 1000),
-            "{word:?} is too rare: {words:?}"
-        );
+        assert!(words.get(word).is_some_and(|count| *count >= of / 1000), "{word:?} is too rare: {words:?}");
     }
 }

@@ -1,22 +1,31 @@
-//! `hostile-seeds DIRECTORY`: writes the proper images and documents below it, for the fuzzer to start from.
+//! `hostile-seeds DIRECTORY`: writes the proper images, documents, properties, templates and values below it, for the
+//! fuzzer to start from.
 
 use std::path::Path;
 use std::{fs, io};
 
-use hostile::bases;
+use hostile::{bases, parameters, templates};
 
 fn main() -> io::Result<()> {
     let directory =
         std::env::args_os().nth(1).ok_or_else(|| io::Error::other("usage: hostile-seeds DIRECTORY"))?;
     let directory = Path::new(&directory);
-    let (images, documents) = (directory.join("iso"), directory.join("environment"));
+    let images = directory.join("iso");
     fs::create_dir_all(&images)?;
-    fs::create_dir_all(&documents)?;
     for base in bases::images()? {
         fs::write(images.join(base.name), base.bytes)?;
     }
-    for (number, document) in bases::documents()?.iter().enumerate() {
-        fs::write(documents.join(format!("case-{number}")), document)?;
+    for (target, seeds) in [
+        ("environment", bases::documents()?),
+        ("parameters", parameters::bases()),
+        ("templates", templates::bases()?),
+        ("values", templates::values()),
+    ] {
+        let directory = directory.join(target);
+        fs::create_dir_all(&directory)?;
+        for (number, seed) in seeds.iter().enumerate() {
+            fs::write(directory.join(format!("case-{number}")), seed)?;
+        }
     }
     Ok(())
 }
