@@ -451,14 +451,28 @@ fn every_key_is_documented() {
     let missing: Vec<_> = keys.iter().filter(|key| !known(key)).collect();
     assert!(keys.len() > 20 && missing.is_empty(), "not in docs/configuration.md: {missing:?}");
 
+    let refused = "[parameters]\na = { key = \"a\", type = \"nothing\" }\n";
+    let types = names_in("agent.toml", refused, "there are ", ", ");
+    let missing: Vec<_> = types.iter().filter(|name| !text.contains(&format!("`{name}`"))).collect();
+    assert!(types.len() > 15 && missing.is_empty(), "not in docs/configuration.md: {missing:?}");
+
+    let text = read(top().join("docs/templates.md"));
+    for (front, least) in [("nobody-has-this = 1", 10), ("path = \"/a\"\nescape = \"nothing\"", 5)] {
+        let words = names_in("templates/a.tera", &format!("+++\n{front}\n+++\n"), "expected one of ", "`");
+        let missing: Vec<_> = words.iter().filter(|name| !text.contains(&format!("`{name}`"))).collect();
+        assert!(words.len() > least && missing.is_empty(), "not in docs/templates.md: {missing:?}");
+    }
+}
+
+/// The names that a refusal lists behind these words, between these marks.
+fn names_in(file: &str, wrong: &str, behind: &str, mark: &str) -> Vec<String> {
     let scratch = tempfile::tempdir().expect("a scratch directory");
     write(&scratch.path().join("agent.toml"), "");
-    write(&scratch.path().join("templates/a.tera"), "+++\nnobody-has-this = 1\n+++\n");
+    write(&scratch.path().join(file), wrong);
     let output = Command::new(agent()).args(["check", "--config"]).arg(scratch.path()).output();
     let message = said(&output.expect("the agent runs"));
-    let (_, list) = message.split_once("expected one of ").expect("a list of keys");
-    let keys: Vec<&str> = list.lines().next().expect("a line").split('`').skip(1).step_by(2).collect();
-    let text = read(top().join("docs/templates.md"));
-    let missing: Vec<_> = keys.iter().filter(|key| !text.contains(&format!("`{key}`"))).collect();
-    assert!(keys.len() > 10 && missing.is_empty(), "not in docs/templates.md: {missing:?}");
+    let (_, list) = message.split_once(behind).unwrap_or_else(|| panic!("no list in {message}"));
+    let list = list.lines().next().expect("a line").replace(" and ", mark);
+    let list = list.split("; did you").next().expect("a list");
+    list.split(mark).filter(|name| !name.is_empty() && *name != ", ").map(str::to_owned).collect()
 }

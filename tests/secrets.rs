@@ -21,7 +21,7 @@ use std::fmt::Debug;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::os::fd::AsFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
@@ -66,6 +66,7 @@ impl<'a> Machine<'a> {
             write(&format!("root/etc/ovf-agent/templates/{name}"), text);
         }
         write("root/etc/out/.keep", "");
+        symlink("out/.keep", dir.path().join("root/etc/link")).expect("linked");
         for (name, text) in &case.files {
             write(&format!("root/{name}"), text);
             set_mode(&dir.path().join("root").join(name), 0o600);
@@ -181,7 +182,7 @@ impl<'a> Machine<'a> {
             vec!["env", "--files"],
         ];
         // Each of a few; of a hundred alike, one tells of all.
-        for name in names.iter().step_by(names.len().div_ceil(16)) {
+        for name in names.iter().step_by(names.len().div_ceil(8)) {
             asked.push(vec!["get", name]);
             asked.push(vec!["get", name, "--json"]);
             asked.push(vec!["get", name, "--show-sensitive"]);
@@ -192,7 +193,7 @@ impl<'a> Machine<'a> {
             .iter()
             .map(|(name, _)| format!("/etc/out/{}", name.trim_end_matches(".tera")))
             .collect();
-        for path in paths.iter().step_by(paths.len().div_ceil(8)) {
+        for path in paths.iter().step_by(paths.len().div_ceil(4)) {
             asked.push(vec!["explain", path]);
             asked.push(vec!["explain", path, "--json"]);
         }

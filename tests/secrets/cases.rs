@@ -481,6 +481,7 @@ pub(crate) fn cases() -> Vec<Case> {
         refused_role("a role that cannot be judged", "odd * n"),
         one("a directory that is missing", "/etc/none/a", "cannot open the directory"),
         one("a target that is a directory", "/etc/out", "not a regular file"),
+        one("a target that is a link", "/etc/link", "it is a symbolic link"),
         one("a target below a file", "/etc/ovf-agent/agent.toml/a", "Not a directory"),
         with_older_secrets(),
         state("a damaged state", "var/lib/ovf-agent/state.json", 0, "the state of earlier passes is lost"),
