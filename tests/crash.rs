@@ -155,7 +155,7 @@ fn tree(root: &Path) -> Tree {
             let meta = fs::symlink_metadata(&path).expect("there");
             if meta.is_dir() {
                 todo.push(path);
-            } else {
+            } else if meta.is_file() {
                 let short = path.strip_prefix(root).expect("below").to_path_buf();
                 found.insert(short, (meta.permissions().mode() & 0o7777, fs::read(&path).expect("readable")));
             }

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod ask;
 mod explain;
 mod files;
 mod render;
@@ -115,6 +116,10 @@ enum Command {
         #[arg(long)]
         ovf: bool,
     },
+    /// Tell how far the agent that runs here is, or wait until it is that far
+    Status(ask::Status),
+    /// Have the agent that runs here read configuration and environment again
+    Reload,
     /// Tell which hypervisor this machine runs on
     Detect {
         /// Judge these facts, as `detect --json` prints them, instead of this machine
@@ -204,6 +209,8 @@ impl Cli {
             Command::Env(env) => common.env(out, &env),
             Command::Get { key, show_sensitive } => common.get(out, &key, show_sensitive),
             Command::Schema { ovf } => common.schema(out, ovf),
+            Command::Status(wanted) => common.status(out, &wanted),
+            Command::Reload => common.reload(out),
             Command::Detect { facts } => common.detect(out, facts),
         }
     }

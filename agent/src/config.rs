@@ -21,6 +21,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use complaints::Complaints;
+pub(crate) use complaints::parse_duration;
 pub use files::Layers;
 use files::TextFile;
 pub(crate) use files::is_template;

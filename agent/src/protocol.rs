@@ -21,7 +21,7 @@ pub const PORT: &str = "org.ovf.agent.0";
 /// Versions of the protocol that this agent speaks.
 pub const VERSIONS: Versions = Versions { min: 1, max: 1 };
 /// Requests that this agent answers.
-pub const ACCEPTS: [&str; 2] = ["query", "environment"];
+pub const ACCEPTS: [&str; 3] = ["query", "environment", "reload"];
 /// The longest line that is taken from the host, in bytes.
 pub const LINE_LIMIT: usize = 16 * 1024 * 1024;
 /// Answers that are kept while the host does not read; a host that asks on without reading gets no more.
@@ -87,6 +87,11 @@ pub enum FromHost {
     },
     /// It sends a document, to be applied in place of the last one.
     Environment(Sent),
+    /// It wants configuration and document to be read again.
+    Reload {
+        /// Names the request, so that the answer can be told.
+        id: String,
+    },
 }
 
 /// A document that the host has sent.
@@ -165,7 +170,7 @@ impl Inbox {
     }
 }
 
-/// The fields of `ack` and `query`.
+/// The fields of `ack`, `query` and `reload`.
 #[derive(Deserialize)]
 struct Fields {
     boot: Option<String>,
@@ -194,10 +199,12 @@ fn message(line: &[u8]) -> Result<FromHost, Answer> {
             fields().and_then(|it| Some(FromHost::Ack { boot: it.boot?, session: it.session?, seq: it.seq? }))
         }
         "query" => fields().and_then(|it| Some(FromHost::Query { id: it.id? })),
+        "reload" => fields().and_then(|it| Some(FromHost::Reload { id: it.id? })),
         "environment" => serde_json::from_slice(line).ok().map(FromHost::Environment),
         _ => {
-            let known = "there are ack, query and environment";
-            let message = format!("the type of this message is not known; {known}");
+            let message =
+                "the type of this message is not known; there are ack, query, environment and reload"
+                    .to_owned();
             return Err(Answer::refused(id.into_owned(), "UnknownRequest", message));
         }
     };

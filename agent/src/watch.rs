@@ -23,15 +23,24 @@ const MOST_LOOKS: u32 = 20;
 const MOST_RETRIES: u32 = 10;
 const LONGEST_PAUSE: u32 = 6;
 
+/// Who is to be answered when a pass is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Whose it is: a number of the caller's.
+    pub from: u64,
+    /// Its id.
+    pub id: String,
+}
+
 /// Why there is to be another pass.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Cause {
     /// Something about a device has changed: if there is another document than before, it is to be applied.
     Look,
-    /// The host has sent a document.
-    Sent(Sent),
-    /// Somebody wants configuration and document to be read again.
-    Reload,
+    /// Somebody has sent a document.
+    Sent(Request, Sent),
+    /// Somebody wants configuration and document to be read again: these, who want to hear of it, and others.
+    Reload(Vec<Request>),
     /// The last pass failed, and may not fail again.
     Retry,
 }
@@ -43,8 +52,8 @@ pub struct Watch {
     look: Option<(Moment, Moment)>,
     /// Looks in a row that found a drive not ready.
     looks: u32,
-    sent: Option<Sent>,
-    reload: bool,
+    sent: Option<(Request, Sent)>,
+    reload: Option<Vec<Request>>,
     retry: Option<Moment>,
     /// Passes in a row that failed.
     failures: u32,
@@ -66,14 +75,14 @@ impl Watch {
         }
     }
 
-    /// The host has sent a document. Returns one that was not begun with and is not needed any more.
-    pub fn sent(&mut self, sent: Sent) -> Option<Sent> {
-        self.sent.replace(sent)
+    /// Somebody has sent a document. Returns whose was not begun with and is not needed any more.
+    pub fn sent(&mut self, request: Request, sent: Sent) -> Option<Request> {
+        self.sent.replace((request, sent)).map(|(request, _)| request)
     }
 
     /// Somebody wants everything to be read again.
-    pub fn reload(&mut self) {
-        self.reload = true;
+    pub fn reload(&mut self, request: Option<Request>) {
+        self.reload.get_or_insert_default().extend(request);
     }
 
     /// A pass has succeeded: nothing has to be repeated.
@@ -92,7 +101,7 @@ impl Watch {
 
     /// When [`Self::next`] has something, if nothing happens before.
     pub fn at(&self) -> Option<Moment> {
-        if self.sent.is_some() || self.reload {
+        if self.sent.is_some() || self.reload.is_some() {
             return Some(Moment::ZERO);
         }
         let look = self.look.map(|(at, _)| at);
@@ -101,12 +110,12 @@ impl Watch {
 
     /// What is to be done now. To be asked while no pass is under way.
     pub fn next(&mut self, now: Moment) -> Option<Cause> {
-        if let Some(sent) = self.sent.take() {
-            return Some(Cause::Sent(sent));
+        if let Some((request, sent)) = self.sent.take() {
+            return Some(Cause::Sent(request, sent));
         }
-        if std::mem::take(&mut self.reload) {
+        if let Some(requests) = self.reload.take() {
             (self.look, self.retry) = (None, None);
-            return Some(Cause::Reload);
+            return Some(Cause::Reload(requests));
         }
         if self.retry.is_some_and(|at| at <= now) {
             // It looks as well.
@@ -123,12 +132,16 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cause, MOST_LOOKS, Watch};
+    use super::{Cause, MOST_LOOKS, Request, Watch};
     use crate::protocol::Sent;
     use std::time::Duration;
 
     const fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
+    }
+
+    fn request(id: &str) -> Request {
+        Request { from: 7, id: id.to_owned() }
     }
 
     fn sent(id: &str) -> Sent {
@@ -170,12 +183,13 @@ mod tests {
     fn the_newest_document_counts_and_comes_first() {
         let mut watch = Watch::default();
         watch.device_event(ms(0));
-        watch.reload();
-        assert_eq!(watch.sent(sent("1")), None);
-        assert_eq!(watch.sent(sent("2")), Some(sent("1")));
+        watch.reload(None);
+        watch.reload(Some(request("3")));
+        assert_eq!(watch.sent(request("1"), sent("1")), None);
+        assert_eq!(watch.sent(request("2"), sent("2")), Some(request("1")));
         assert_eq!(watch.at(), Some(ms(0)), "at once");
-        assert_eq!(watch.next(ms(1)), Some(Cause::Sent(sent("2"))));
-        assert_eq!(watch.next(ms(1)), Some(Cause::Reload));
+        assert_eq!(watch.next(ms(1)), Some(Cause::Sent(request("2"), sent("2"))));
+        assert_eq!(watch.next(ms(1)), Some(Cause::Reload(vec![request("3")])), "one for all who want it");
         assert_eq!(watch.next(ms(1000)), None, "which has looked, too");
     }
 

@@ -105,6 +105,16 @@ impl Fault {
         Self::said(Part::Transport, "EnvironmentNotFound", Exit::Failed, message)
     }
 
+    /// Something that was asked for is not there yet.
+    pub fn not_there(message: String) -> Box<Self> {
+        Self::said(Part::Agent, "Unavailable", Exit::TryAgain, message)
+    }
+
+    /// What another process of the agent failed with.
+    pub fn answered(failure: Failure, exit: Exit) -> Box<Self> {
+        Box::new(Self { failure, exit, subjects: Vec::new() })
+    }
+
     /// Gates were not passed in time.
     pub fn gates(message: String) -> Box<Self> {
         Self::said(Part::Gates, "GatesTimedOut", Exit::Failed, message)

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod control;
 mod gates;
 mod passes;
 mod talk;
@@ -35,6 +36,7 @@ use crate::sys::{Error, Root};
 use crate::transport::Source;
 use crate::transport::trust::{self, Kind};
 use crate::watch::Watch;
+use control::Clients;
 use gates::Waiting;
 use passes::{Passing, Searching};
 use telling::Telling;
@@ -45,8 +47,13 @@ const PORT: u64 = 2;
 const BUS: u64 = 3;
 const RELOAD: u64 = 4;
 const HOOKS: u64 = 5;
+const CONTROL: u64 = 6;
 /// Gate number n has token `GATE + n`.
 const GATE: u64 = 16;
+/// Those who are connected to the control socket, from here on.
+const CLIENT: u64 = 1 << 32;
+/// Whose requests those of the host are, where the others' are by their tokens.
+const HOST: u64 = PORT;
 
 /// What `run` was asked for.
 pub struct Options {
@@ -87,6 +94,7 @@ pub fn run(
             None
         }
     };
+    let control = Clients::listen(&machine.root, &poll);
     let reporter = Reporter::new(new_report(&machine), now());
     let mut running = Running {
         root: Rc::clone(&machine.root),
@@ -102,6 +110,7 @@ pub fn run(
         watch: Watch::default(),
         is_configured: false,
         answered: None,
+        control,
         searching: None,
         passing: None,
         waiting: None,
@@ -143,6 +152,7 @@ struct Running {
     is_configured: bool,
     /// The last answer that took a pass.
     answered: Option<Answer>,
+    control: Clients,
     searching: Option<Searching>,
     passing: Option<Passing>,
     waiting: Option<Waiting>,
@@ -173,13 +183,14 @@ impl Running {
                 STOP => stop |= self.stop.came(),
                 RELOAD => {
                     if self.reload.came() {
-                        self.watch.reload();
+                        self.watch.reload(None);
                     }
                 }
                 UEVENTS => self.uevents(),
                 PORT => self.port_event(ready),
                 BUS => self.step()?,
                 HOOKS => self.step_hooks()?,
+                token @ (CONTROL | CLIENT..) => self.control(token),
                 token => self.connected((token - GATE) as usize),
             }
         }

@@ -151,7 +151,7 @@ impl Complaints<'_> {
 const LONGEST: Duration = Duration::from_secs(8760 * 3600);
 
 /// A whole number and a unit: `ms`, `s`, `m` or `h`.
-fn parse_duration(text: &str) -> Option<Duration> {
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().ok()?;

@@ -14,6 +14,7 @@ pub mod allocator;
 pub mod backdoor;
 pub mod caller;
 pub mod clock;
+pub mod control;
 pub mod cpuid;
 pub mod device;
 mod fault;

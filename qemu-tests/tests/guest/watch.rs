@@ -2,7 +2,7 @@
 
 use crate::Test;
 use crate::appliance::{
-    DOCUMENT, OPTIONAL_PARAMETERS, PARAMETERS, appliance, soon, stage, start_agent, text,
+    DOCUMENT, GATE, OPTIONAL_PARAMETERS, PARAMETERS, appliance, soon, stage, start_agent, text,
 };
 use anyhow::{Context, Result};
 use qemu_tests::{Bench, Connect, Report, Vm};
@@ -18,6 +18,7 @@ pub(crate) const TRIALS: &[(&str, Test)] = &[
     ("watch: a bad document changes nothing and is answered with the reason", refused),
     ("watch: SIGHUP reads configuration and document again", reloaded),
     ("watch: a pass that failed is repeated until it succeeds", retried),
+    ("watch: commands of the guest ask how far it is, wait for it, and have it read again", asked),
 ];
 
 const SETTINGS: &str = "/etc/mydb/mydb.conf";
@@ -170,5 +171,40 @@ fn retried(bench: &Bench<'_>) -> Result<()> {
     vm.run("mkdir /etc/mydb")?;
     vm.report(generation(1), soon())?;
     assert_eq!(text(&mut vm, SETTINGS)?, settings("10.20.132.102"));
+    Ok(())
+}
+
+fn asked(bench: &Bench<'_>) -> Result<()> {
+    let mut vm = bench.guest(Some(&bench.environment(DOCUMENT)?), Connect::Later)?;
+    vm.put(&appliance(&format!("{PARAMETERS}{GATE}")))?;
+    let nobody = vm.sh("ovf-agent status")?;
+    assert_eq!(nobody.status, 75);
+    assert!(String::from_utf8_lossy(&nobody.stderr).contains("no `ovf-agent run` is running here"));
+    start_agent(&mut vm)?;
+    vm.run("until [ -S /run/ovf-agent/control ]; do usleep 10000; done")?;
+    vm.run("ovf-agent status --wait configured --timeout 60s")?;
+    let waiting = vm.sh("ovf-agent status --wait ready --timeout 100ms")?;
+    assert_eq!(waiting.status, 75);
+    assert!(String::from_utf8_lossy(&waiting.stdout).contains("file /run/mydb.ready: does not exist"));
+    // One who waits hears of it when it is so.
+    let waiter = vm.spawn("ovf-agent status --wait ready --timeout 60s > /run/said")?;
+    vm.run("usleep 300000; : > /run/mydb.ready")?;
+    assert_eq!(vm.wait(&waiter, soon())?, 0);
+    assert_eq!(vm.run("cat /run/said")?, "DB1: ready, generation 1, from iso:/dev/sr0\n");
+
+    vm.put(
+        &qemu_tests::Files::new()
+            .with("/etc/ovf-agent/templates/more.tera", "+++\npath = \"/etc/mydb/more\"\n+++\n{{ ip }}\n"),
+    )?;
+    assert_eq!(vm.run("ovf-agent reload")?, "DB1: ready, generation 2, from iso:/dev/sr0\n");
+    assert_eq!(vm.run("cat /etc/mydb/more")?, "10.20.132.102\n", "which is done when it is answered");
+    vm.run("echo nonsense >> /etc/ovf-agent/agent.toml")?;
+    let refused = vm.sh("ovf-agent reload")?;
+    assert_eq!(refused.status, 78);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("agent.toml:"));
+    // Nobody but root is heard, and one who does not read is not waited for.
+    vm.run(
+        "echo nobody:x:65534:65534::/:/bin/sh >> /etc/passwd; ! su nobody -c 'ovf-agent status' 2> /dev/null",
+    )?;
     Ok(())
 }

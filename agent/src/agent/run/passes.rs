@@ -15,17 +15,17 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::gates::Waiting;
-use super::{BUS, Running};
+use super::{BUS, HOST, Running};
 use crate::agent::{Fault, Finder, Machine, Result, Step, chain};
 use crate::bus::{Bus, Conversation};
 use crate::protocol::Answer;
 use crate::ready::Gates;
-use crate::report::{Report, Stage};
+use crate::report::{Failure, Report, Stage};
 use crate::sys::Error;
 use crate::sys::clock::{Moment, now};
 use crate::sys::device::watch_media;
 use crate::transport::{self, Document, Source};
-use crate::watch::Cause;
+use crate::watch::{Cause, Request};
 
 /// A pass that takes longer than this is told of: most are over before anybody could see it.
 const WORTH_TELLING: Duration = Duration::from_millis(200);
@@ -42,8 +42,8 @@ pub(super) struct Passing {
     // Dropped first: it speaks by the bus.
     conversation: Conversation<'static, Passed>,
     bus: Rc<Bus>,
-    /// The request that it answers.
-    pub(super) id: Option<String>,
+    /// The requests that it answers.
+    pub(super) requests: Vec<Request>,
     /// When it is worth telling of; `None` if it was told of.
     tell_at: Option<Moment>,
     /// Where the guest was before.
@@ -70,7 +70,7 @@ impl Running {
         let begin = now();
         let (Some(config), Some(machine)) = (&self.config, &self.machine) else { return };
         match self.options.source {
-            Some(_) => self.look_again(true),
+            Some(_) => self.look_again(true, Vec::new()),
             None => {
                 let finder = Finder::new(&config.transport, machine.verdict.is_vm(), begin);
                 self.searching = Some(Searching { finder, begin, look_at: begin });
@@ -92,7 +92,7 @@ impl Running {
         };
         machine.took.transport = (now() - searching.begin).as_micros() as u64;
         self.searching = None;
-        self.begin(document, None);
+        self.begin(document, Vec::new());
     }
 
     /// Whether a pass could begin now.
@@ -107,22 +107,24 @@ impl Running {
         }
         match self.watch.next(now()) {
             None => {}
-            Some(Cause::Look) => self.look_again(false),
-            Some(Cause::Retry) => self.look_again(true),
-            Some(Cause::Sent(sent)) => {
+            Some(Cause::Look) => self.look_again(false, Vec::new()),
+            Some(Cause::Retry) => self.look_again(true, Vec::new()),
+            Some(Cause::Sent(request, sent)) => {
                 self.searching = None;
-                self.begin(Ok(Some(Document::sent(&sent.document))), Some(sent.id));
+                self.begin(Ok(Some(Document::sent(&sent.document))), vec![request]);
             }
-            Some(Cause::Reload) => {
+            Some(Cause::Reload(requests)) => {
                 self.searching = None;
                 match (self.options.load)(&self.root) {
                     Ok(config) => {
                         self.config = Some(Rc::new(config));
-                        self.look_again(true);
+                        self.look_again(true, requests);
                     }
                     Err(problems) => {
                         let stage = self.reporter.report().stage;
-                        self.failed(&Fault::configuration(&problems), stage);
+                        let fault = Fault::configuration(&problems);
+                        self.failed(&fault, stage);
+                        self.answer_all(requests, Some(&fault.for_report()));
                     }
                 }
             }
@@ -131,7 +133,7 @@ impl Running {
 
     /// Looks at the places of documents. Without `anyhow` there is a pass only where there is another document than before: one
     /// that is gone is not one that is empty.
-    fn look_again(&mut self, anyhow: bool) {
+    fn look_again(&mut self, anyhow: bool, requests: Vec<Request>) {
         let (Some(config), Some(machine)) = (&self.config, &mut self.machine) else { return };
         let begin = now();
         let document = match &self.options.source {
@@ -160,13 +162,17 @@ impl Running {
             Err(_) => true,
         };
         if is_news || anyhow {
-            self.begin(document, None);
+            self.begin(document, requests);
         }
     }
 
     /// Begins a pass with a document, without one, or with the reason why there is none.
-    fn begin(&mut self, document: Result<Option<Document>>, id: Option<String>) {
-        let Some(config) = self.config.clone() else { return self.unconfigurable(id) };
+    fn begin(&mut self, document: Result<Option<Document>>, requests: Vec<Request>) {
+        let Some(config) = self.config.clone() else {
+            // There is no pass without one; why there is none was said.
+            let failure = self.reporter.report().failure.clone();
+            return self.answer_all(requests, failure.as_ref());
+        };
         let Some(mut machine) = self.machine.take() else { return };
         let bus = Bus::new(&self.root).and_then(|bus| self.poll.add(&bus, BUS).map(|()| Rc::new(bus)));
         let bus = match bus {
@@ -188,17 +194,10 @@ impl Running {
             Passed { machine, report, outcome }
         });
         let tell_at = (!first).then(|| now() + WORTH_TELLING);
-        self.passing = Some(Passing { conversation, bus, id, tell_at, stage });
+        self.passing = Some(Passing { conversation, bus, requests, tell_at, stage });
         // Most passes wait for nobody, and are over with their first step.
         if let Err(error) = self.step() {
             warn!("cannot wait for a pass: {error}");
-        }
-    }
-
-    /// Without a configuration there is no pass; why there is none was said.
-    fn unconfigurable(&mut self, id: Option<String>) {
-        if let (Some(id), Some(failure)) = (id, self.reporter.report().failure.clone()) {
-            self.answer(Answer::failed(id, failure));
         }
     }
 
@@ -206,8 +205,9 @@ impl Running {
     pub(super) fn step(&mut self) -> io::Result<()> {
         let Some(passing) = &mut self.passing else { return Ok(()) };
         if let Some(passed) = passing.bus.step(&mut passing.conversation)? {
-            let Passing { id, stage, .. } = self.passing.take().expect("it is under way");
-            self.passed(passed, id, stage);
+            let Passing { requests, stage, .. } = self.passing.take().expect("it is under way");
+            let failure = self.passed(passed, stage, !requests.is_empty());
+            self.answer_all(requests, failure.as_ref());
         } else if passing.tell_at.is_some_and(|at| at <= now()) {
             passing.tell_at = None;
             self.report(|report| report.stage = Stage::Configuring);
@@ -215,7 +215,9 @@ impl Running {
         Ok(())
     }
 
-    fn passed(&mut self, Passed { mut machine, report, outcome }: Passed, id: Option<String>, stage: Stage) {
+    /// A pass is over; why it failed. What somebody asked for is not repeated: they will ask again.
+    fn passed(&mut self, passed: Passed, stage: Stage, is_asked_for: bool) -> Option<Failure> {
+        let Passed { mut machine, report, outcome } = passed;
         let took = machine.took;
         let pinned = machine.boot.pinned();
         self.ready_hooks = machine.ready_hooks.take().or(self.ready_hooks.take());
@@ -225,7 +227,6 @@ impl Running {
             current.adopt(report);
             current.took_us = took;
         });
-        let mut answer = id.map(Answer::ok);
         match outcome {
             Ok(()) => {
                 self.watch.succeeded();
@@ -239,16 +240,23 @@ impl Running {
                 }
             }
             Err(mut fault) => {
-                // The host sends again by itself.
-                let again = self.watch.failed(fault.can_pass() && answer.is_none(), now());
+                let again = self.watch.failed(fault.can_pass() && !is_asked_for, now());
                 fault.failure.is_final = !again;
-                answer = answer.map(|answer| Answer::failed(answer.to, fault.for_report()));
                 self.failed(&fault, stage);
+                return Some(fault.for_report());
             }
         }
-        if let Some(answer) = answer {
-            self.answered = Some(answer.clone());
-            self.answer(answer);
+        None
+    }
+
+    fn answer_all(&mut self, requests: Vec<Request>, failure: Option<&Failure>) {
+        for Request { from, id } in requests {
+            let answer =
+                failure.map_or_else(|| Answer::ok(id.clone()), |it| Answer::failed(id.clone(), it.clone()));
+            if from == HOST {
+                self.answered = Some(answer.clone());
+            }
+            self.answer(from, answer);
         }
     }
 

@@ -1,4 +1,4 @@
-//! The reports and the port in the loop: who is told what and when, and what the host says.
+//! The reports, the port and the control socket in the loop: who is told what and when, and what they say.
 //!
 //! Performs what `report` and `protocol` decide.
 
@@ -6,7 +6,7 @@
 
 use tracing::warn;
 
-use super::{PORT, Running};
+use super::{CONTROL, HOST, PORT, Running};
 use crate::agent::chain;
 use crate::agent::link::Link;
 use crate::protocol::{self, Answer, FromHost, Sent};
@@ -14,6 +14,7 @@ use crate::report::Report;
 use crate::sys::caller;
 use crate::sys::clock::now;
 use crate::sys::poll::Ready;
+use crate::watch::Request;
 
 impl Running {
     /// Changes the report and, if that is news, says it.
@@ -33,13 +34,17 @@ impl Running {
         self.say();
     }
 
-    /// Says the report to the host.
+    /// Says the report to the host and to whoever is connected here.
     pub(super) fn say(&mut self) {
         self.refresh();
         if let Some(link) = &mut self.link {
             link.outbox.report();
         }
         self.write();
+        for client in self.control.clients.values_mut() {
+            client.outbox.report();
+        }
+        self.control.write(self.reporter.report());
     }
 
     /// Brings the times in the report up to date; they are no news, but whoever is told should be told the right ones.
@@ -78,48 +83,72 @@ impl Running {
     pub(super) fn listen(&mut self) {
         let Some(link) = &mut self.link else { return };
         match link.read() {
-            Ok(messages) => messages.into_iter().for_each(|message| self.heard(message)),
+            Ok(messages) => messages.into_iter().for_each(|message| self.heard(HOST, message)),
             Err(error) => return self.lost_port(&error),
         }
         self.write();
     }
 
-    fn heard(&mut self, message: Result<FromHost, Answer>) {
+    /// Somebody has said something: the host, or a client of the control socket.
+    pub(super) fn heard(&mut self, from: u64, message: Result<FromHost, Answer>) {
         match message {
-            Ok(FromHost::Ack { boot, session, seq }) => self.reporter.acknowledged(&boot, &session, seq),
-            Ok(FromHost::Query { id }) => self.answer(Answer::ok(id)),
-            Ok(FromHost::Environment(sent)) => self.environment(sent),
-            Err(answer) => self.answer(answer),
+            Ok(FromHost::Ack { boot, session, seq }) => {
+                if from == HOST {
+                    self.reporter.acknowledged(&boot, &session, seq);
+                }
+            }
+            Ok(FromHost::Query { id }) => self.answer(from, Answer::ok(id)),
+            Ok(FromHost::Environment(sent)) => self.environment(from, sent),
+            Ok(FromHost::Reload { id }) => self.watch.reload(Some(Request { from, id })),
+            Err(answer) => self.answer(from, answer),
         }
     }
 
     /// A document is applied when its turn comes, and answered then; one that is sent once more is not applied once more.
-    fn environment(&mut self, sent: Sent) {
-        if let Some(answer) = self.answered.clone().filter(|answer| answer.to == sent.id) {
-            return self.answer(answer);
+    fn environment(&mut self, from: u64, sent: Sent) {
+        let request = Request { from, id: sent.id.clone() };
+        if let Some(answer) = self.answered.clone().filter(|answer| from == HOST && answer.to == request.id) {
+            return self.answer(from, answer);
         }
-        if self.passing.as_ref().is_some_and(|passing| passing.id.as_ref() == Some(&sent.id)) {
+        if self.passing.as_ref().is_some_and(|passing| passing.requests.contains(&request)) {
             return;
         }
-        let id = sent.id.clone();
-        if let Some(old) = self.watch.sent(sent).filter(|old| old.id != id) {
+        if let Some(old) = self.watch.sent(request.clone(), sent).filter(|old| *old != request) {
             let message = "a newer document came before this one was begun with".to_owned();
-            self.answer(Answer::refused(old.id, "Superseded", message));
+            self.answer(old.from, Answer::refused(old.id, "Superseded", message));
         }
     }
 
     /// Answers a request; where it was done, after a report of how things stand then.
-    pub(super) fn answer(&mut self, answer: Answer) {
+    pub(super) fn answer(&mut self, from: u64, answer: Answer) {
         if answer.ok {
             self.refresh();
         }
-        if let Some(link) = &mut self.link {
+        let outbox = match from {
+            HOST => self.link.as_mut().map(|link| &mut link.outbox),
+            // One who asked and left is not answered.
+            client => self.control.clients.get_mut(&client).map(|client| &mut client.outbox),
+        };
+        if let Some(outbox) = outbox {
             if answer.ok {
-                link.outbox.report();
+                outbox.report();
             }
-            link.outbox.answer(answer);
+            outbox.answer(answer);
         }
         self.write();
+        self.control.write(self.reporter.report());
+    }
+
+    /// The control socket, or one who is connected to it, has something.
+    pub(super) fn control(&mut self, token: u64) {
+        if token == CONTROL {
+            self.control.accept(&self.poll);
+            return self.say();
+        }
+        for message in self.control.read(token) {
+            self.heard(token, message);
+        }
+        self.control.write(self.reporter.report());
     }
 
     fn write(&mut self) {

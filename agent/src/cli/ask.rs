@@ -1,0 +1,193 @@
+//! `status` and `reload`: what the agent that runs here is asked, by its control socket.
+//!
+//! Decides how long is waited, how an answer looks, and which exit status follows from it. What is said on the socket is
+//! decided in `protocol`: it is what the host says, too.
+
+#![forbid(unsafe_code)]
+
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::{Common, print_json, written};
+use crate::agent::{Exit, Fault, Result};
+use crate::printable;
+use crate::protocol::FromGuest;
+use crate::report::{Part, Report, Stage};
+use crate::sys::clock::{Moment, now};
+use crate::sys::{Error, control};
+
+/// An answer to a question is there at once.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// What the process that runs is waited for.
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    /// Wait until the guest is that far, or has failed
+    #[arg(long, value_name = "STAGE")]
+    wait: Option<Far>,
+    /// Wait no longer than this: 500ms, 10s, 2m
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration, requires = "wait")]
+    timeout: Duration,
+}
+
+/// How far a guest is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Far {
+    /// The files are right.
+    Configured,
+    /// The gates are passed.
+    Ready,
+}
+
+fn duration(text: &str) -> std::result::Result<Duration, &'static str> {
+    crate::config::parse_duration(text).ok_or("write 500ms, 10s or 2m")
+}
+
+impl Far {
+    fn is_reached(self, report: &Report) -> bool {
+        let is_configured = matches!(report.stage, Stage::Waiting | Stage::Degraded);
+        report.stage == Stage::Ready || self == Self::Configured && is_configured
+    }
+}
+
+impl Common {
+    /// Tells how things stand, now or when they stand as somebody waits for.
+    pub(super) fn status(&self, out: &mut impl Write, wanted: &Status) -> Result<Exit> {
+        let mut line = self.ask("query")?;
+        let until = now() + if wanted.wait.is_some() { wanted.timeout } else { ANSWER };
+        let mut last: Option<Box<Report>> = None;
+        loop {
+            match line.next(until)? {
+                Some(FromGuest::Report(report)) => {
+                    let is_over = match wanted.wait {
+                        None => true,
+                        // One that will be repeated has not failed yet.
+                        Some(far) => {
+                            let failed = report.failure.as_ref().is_some_and(|failure| failure.is_final);
+                            far.is_reached(&report) || report.stage == Stage::Failed && failed
+                        }
+                    };
+                    last = Some(report);
+                    if !is_over {
+                        continue;
+                    }
+                }
+                Some(FromGuest::Answer(_)) => continue,
+                None => {}
+            }
+            let Some(report) = last else { return Err(silent()) };
+            if self.json {
+                print_json(out, &json!(report))?;
+            } else {
+                print(out, &report).or_else(written)?;
+            }
+            return Ok(match wanted.wait {
+                Some(far) if far.is_reached(&report) => Exit::Done,
+                Some(_) if report.stage == Stage::Failed => Exit::Failed,
+                Some(_) => Exit::TryAgain,
+                None => Exit::Done,
+            });
+        }
+    }
+
+    /// Has configuration and environment read again, and tells what came of it.
+    pub(super) fn reload(&self, out: &mut impl Write) -> Result<Exit> {
+        let mut line = self.ask("reload")?;
+        let until = now() + Duration::from_secs(600);
+        let mut last: Option<Box<Report>> = None;
+        loop {
+            match line.next(until)? {
+                Some(FromGuest::Report(report)) => last = Some(report),
+                Some(FromGuest::Answer(answer)) => {
+                    if let Some(failure) = answer.error {
+                        let is_refused = matches!(
+                            failure.stage,
+                            Part::Environment | Part::Parameters | Part::Template | Part::Agent
+                        );
+                        let exit = if is_refused { Exit::Refused } else { Exit::Failed };
+                        return Err(Fault::answered(failure, exit));
+                    }
+                    if let Some(report) = last {
+                        if self.json {
+                            return print_json(out, &json!(report));
+                        }
+                        print(out, &report).or_else(written)?;
+                    }
+                    return Ok(Exit::Done);
+                }
+                None => return Err(silent()),
+            }
+        }
+    }
+
+    fn ask(&self, what: &str) -> Result<Line> {
+        let stream = control::connect(&self.root()?).map_err(|error| match error.kind() {
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+                let message = "no `ovf-agent run` is running here; start it, or use `ovf-agent apply`";
+                Fault::not_there(message.to_owned())
+            }
+            _ => Fault::outside(&error),
+        })?;
+        let mut line = Line(BufReader::new(stream));
+        let request = json!({ "type": what, "id": "1" }).to_string();
+        line.0.get_mut().write_all(format!("\n{request}\n").as_bytes()).map_err(broken)?;
+        Ok(line)
+    }
+}
+
+/// A conversation with the process that runs.
+struct Line(BufReader<std::os::unix::net::UnixStream>);
+
+impl Line {
+    /// What it says next; `None` where that is nothing until then.
+    fn next(&mut self, until: Moment) -> Result<Option<FromGuest>> {
+        loop {
+            let left = until.saturating_sub(now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            self.0.get_ref().set_read_timeout(Some(left)).map_err(broken)?;
+            let mut text = String::new();
+            match self.0.read_line(&mut text) {
+                Ok(0) => return Err(broken(ErrorKind::UnexpectedEof.into())),
+                Ok(_) if text.trim().is_empty() => {}
+                Ok(_) => return serde_json::from_str(&text).map(Some).map_err(|error| broken(error.into())),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                Err(error) => return Err(broken(error)),
+            }
+        }
+    }
+}
+
+fn broken(error: io::Error) -> Box<Fault> {
+    Fault::outside(&Error::new("talk to", "the ovf-agent that runs here", error))
+}
+
+fn silent() -> Box<Fault> {
+    Fault::not_there("the ovf-agent that runs here does not answer".to_owned())
+}
+
+/// A report as people read it.
+fn print(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    let stage = serde_json::to_value(report.stage).unwrap_or_default();
+    let stage = stage.as_str().unwrap_or_default();
+    let name =
+        if report.id.is_empty() { String::new() } else { format!("{}: ", printable::text(&report.id)) };
+    let stale = if report.stale { ", older than what the host sent last" } else { "" };
+    writeln!(out, "{name}{stage}, generation {}, from {}{stale}", report.generation, report.source)?;
+    for unmet in &report.unmet {
+        writeln!(out, "  {}: {} ({} s)", unmet.gate, printable::text(&unmet.reason), unmet.since_ms / 1000)?;
+    }
+    if let Some(left) = report.deadline_ms {
+        writeln!(out, "  {} s left", left / 1000)?;
+    }
+    if let Some(failure) = &report.failure {
+        let again = if failure.is_final { "" } else { "; another try is on its way" };
+        let message = printable::text(&failure.message);
+        writeln!(out, "  {} ({}): {message}{again}", failure.stage.as_str(), failure.code)?;
+    }
+    Ok(())
+}
