@@ -9,6 +9,7 @@
 mod ask;
 mod explain;
 mod files;
+mod plan;
 mod render;
 mod view;
 
@@ -24,7 +25,7 @@ use tracing::warn;
 
 use view::View;
 
-use crate::agent::{self, Exit, Fault, Machine, Prepared, Received, Result};
+use crate::agent::{self, Exit, Fault, Machine, Received, Result};
 use crate::config::{self, Config, Layers};
 use crate::detect::Facts;
 use crate::interfaces::Interfaces;
@@ -297,52 +298,6 @@ impl Common {
     fn received(&self, machine: &mut Machine, config: &Config) -> Result<Option<Received>> {
         let document = machine.document(config, self.source.as_ref())?;
         document.map(|document| machine.environment(document)).transpose()
-    }
-
-    fn plan(&self, out: &mut impl Write) -> Result<Exit> {
-        let mut machine = Machine::new(self.root()?);
-        let config = self.config(&machine.root)?;
-        let received = self.received(&mut machine, &config)?;
-        let memory = machine.remember(&config);
-        let Prepared { plan, .. } = machine.prepare(&config, memory, received)?;
-        if self.json {
-            let files: Vec<_> = plan
-                .changes
-                .iter()
-                .map(|change| {
-                    let file = &change.rendered;
-                    json!({
-                        "path": file.path,
-                        "action": change.action.to_string(),
-                        "reason": change.why,
-                        "mode": format!("{:04o}", file.mode),
-                        "owner": file.owner,
-                        "group": file.group,
-                        "template": file.template,
-                    })
-                })
-                .chain(plan.removals.iter().map(|removal| {
-                    json!({
-                        "path": removal.path,
-                        "action": removal.action.to_string(),
-                        "reason": removal.why,
-                        "template": removal.template,
-                    })
-                }))
-                .collect();
-            let others = plan.others().into_iter().map(|(name, what)| json!({ "name": name, "what": what }));
-            let others: Vec<_> = others.collect();
-            let (leftovers, interrupted, hooks) = (&plan.leftovers, plan.interrupted, &plan.hooks);
-            print_json(
-                out,
-                &json!({
-                    "files": files, "hooks": hooks, "others": others, "leftovers": leftovers, "interrupted": interrupted
-                }),
-            )
-        } else {
-            write!(out, "{plan}").or_else(written)?;
-            Ok(Exit::Done)
-        }
     }
 
     fn check(&self, out: &mut impl Write) -> Result<Exit> {
