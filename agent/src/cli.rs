@@ -205,6 +205,9 @@ impl Cli {
             Command::Apply => common.apply(out),
             Command::Plan => common.plan(out),
             Command::Check => common.check(out),
+            Command::Render(_) if common.source.is_some() => {
+                Err(Fault::usage("render takes a document by --env FILE, and no --source".to_owned()))
+            }
             Command::Render(wanted) => common.render(out, &wanted),
             Command::Explain { path } => common.explain(out, &path),
             Command::Env(env) => common.env(out, &env),

@@ -10,6 +10,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::printable;
+
 /// One problem; in order, by file and position. Displayed as `file:line:column: message`; a line or column that is not known is left out.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Problem {
@@ -54,11 +56,12 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", self.file)?;
+        // A name of a file can have a line break, and would make two problems of one.
+        write!(f, "{}:", printable::text(&self.file))?;
         if let Some(At { line, column }) = self.at {
             write!(f, "{line}:{column}:")?;
         }
-        write!(f, " {}", self.message)
+        write!(f, " {}", printable::text(&self.message))
     }
 }
 

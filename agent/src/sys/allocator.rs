@@ -3,6 +3,9 @@
 //! Decides how the heap is locked. The crate's own global allocator takes a pthread mutex for each call, which is a sixth
 //! of the processor time of a pass; the agent has one thread, so nobody is ever waited for, and the lock is for those
 //! that a library might start (docs/decisions/003).
+//!
+//! And that what is given back is wiped: of a value there are copies in the template engine and in readers of JSON and TOML, which
+//! nobody wipes by hand.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
@@ -52,19 +55,55 @@ unsafe impl GlobalAlloc for Allocator {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the block has that size, and is the caller's until it is given back below.
+        unsafe { block.write_bytes(0, layout.size()) };
         // SAFETY: as the caller promises.
         self.locked(|heap| unsafe { heap.free(block, layout.size(), layout.align()) });
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: as the caller promises.
-        self.locked(|heap| unsafe { heap.realloc(block, layout.size(), layout.align(), size) })
+        // dlmalloc might move it, and would leave the old block as it is.
+        // SAFETY: as the caller promises; the new block is another one, and both have as many bytes as are copied.
+        unsafe {
+            let moved = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
+            if !moved.is_null() {
+                moved.copy_from_nonoverlapping(block, layout.size().min(size));
+                self.dealloc(block, layout);
+            }
+            moved
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Allocator, GlobalAlloc, Layout};
+
+    #[test]
+    fn what_is_given_back_is_wiped() {
+        static HEAP: Allocator = Allocator::new();
+        let layout = Layout::from_size_align(4096, 16).expect("a layout");
+        let larger = Layout::from_size_align(8192, 16).expect("a layout");
+        // What dlmalloc itself writes into a free block.
+        const HEAD: usize = 64;
+        // SAFETY: blocks are used within their sizes; that what is not written yet is looked at is the point.
+        unsafe {
+            let block = HEAP.alloc(layout);
+            // Behind it, so that it cannot grow where it is.
+            let next = HEAP.alloc(layout);
+            block.write_bytes(0xAA, 4096);
+            let moved = HEAP.realloc(block, layout, 8192);
+            assert!(std::slice::from_raw_parts(moved, 4096).iter().all(|byte| *byte == 0xAA));
+            HEAP.dealloc(moved, larger);
+            for size in [layout, larger] {
+                let again = HEAP.alloc(size);
+                let bytes = std::slice::from_raw_parts(again.add(HEAD), size.size() - 2 * HEAD);
+                assert!(bytes.iter().all(|byte| *byte == 0), "{size:?}");
+                HEAP.dealloc(again, size);
+            }
+            HEAP.dealloc(next, layout);
+        }
+    }
 
     /// What one thread has written is there when it gives the block back, whatever others did to the same heap.
     #[test]

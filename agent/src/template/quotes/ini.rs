@@ -1,6 +1,7 @@
 //! `key = value` lines: comments in lines of their own, and no quotes to escape from.
 //!
-//! A print at the beginning of a line could become a section, a comment or a key, so it must stand behind something.
+//! A print at the beginning of a line could become a section, a comment or a key, so it must stand behind something; and not in
+//! the name of a section, where it could end it.
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +13,8 @@ pub(super) enum Ini {
     /// Nothing but blanks so far.
     Start,
     Inside,
+    /// In the name of a section.
+    Section,
     /// Between double quotes, which end with the line.
     Quoted,
     Comment,
@@ -29,6 +32,8 @@ impl Reader for Ini {
             *self = match (*self, c) {
                 (_, '\n') => Self::Start,
                 (Self::Start, '#' | ';') => Self::Comment,
+                (Self::Start, '[') => Self::Section,
+                (Self::Section, ']') => Self::Inside,
                 (Self::Start, c) if c.is_whitespace() => Self::Start,
                 (Self::Start | Self::Inside, '"') => Self::Quoted,
                 (Self::Quoted, '"') | (Self::Start, _) => Self::Inside,
@@ -47,6 +52,9 @@ impl Reader for Ini {
                 Ok(Place::Value)
             }
             (Self::Unsure, _) => Err(UNSURE),
+            (Self::Section, _) => {
+                Err("stands in the name of a section, which a value could end; a section has a fixed name")
+            }
             (Self::Start, _) => Err(
                 "begins its line, where a value could be taken for a section or a comment; put `key = ` before it",
             ),

@@ -55,7 +55,7 @@ fn prints_stand_where_their_format_takes_them() {
         ),
         (Shell, "X=$((1<<2)) Y={{ x }}; (( a << b )); Z={{ x }} \\' {{ x }}"),
         (Shell, "X=${a:-'b}'} {{ x }} \"${a#\\}}\" {{ x }} $'it\\'s' {{ x }}"),
-        (Ini, "a = {{ x }}\n# it's \"{{ x }}\n[{{ x }}]\nb = \"a\" {{ x }}\nc = a\"b\nd = {{ x }}"),
+        (Ini, "a = {{ x }}\n# it's \"{{ x }}\n[it's]\nb = \"a\" {{ x }}\nc = a\"b\nd = {{ x }}"),
         (Ini, "{{ x | safe }}\n"),
         (Ini, "# a{%- if a %}\nb = {{ x }}\n{%- endif %}\nc = {{ x }}\n"),
         (Yaml, "# a{%- if a %}\nb: \"{{ x }}\"\n{%- endif %}\nc: \"{{ x }}\"\n"),
@@ -111,6 +111,7 @@ fn a_print_that_stands_elsewhere_is_refused_where_it_stands() {
         (Yaml, "# a{%- if a %}\nb: {% endif %}\"{{ x }}\"\n", "33 `{{ x }}` stands behind a comment"),
         (Shell, "# a{%- if a %}\nb={% endif %}{{ x }}\n", "31 `{{ x }}` stands behind a comment"),
         (Ini, "{{ x }}\n", "3 `{{ x }}` begins its line"),
+        (Ini, "[a {{ x }}]\n", "6 `{{ x }}` stands in the name of a section"),
         (Ini, "a =\n  {{ x }}\n", "9 `{{ x }}` begins its line"),
         (Ini, "a = \"{{ x }}\"", "8 `{{ x }}` stands inside of quotes"),
     ] {
