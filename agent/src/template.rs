@@ -14,6 +14,7 @@ mod escape;
 mod filters;
 mod front_matter;
 mod kinds;
+mod meter;
 mod names;
 mod path;
 mod quotes;
@@ -165,10 +166,11 @@ impl TemplateSet {
 
     /// A `when` that no value can change is judged now.
     fn check_conditions(&mut self, problems: &mut Vec<Problem>) {
+        meter::begin();
         let engine = &self.engine;
         self.templates.retain(|template| {
             let Some(when) = template.when.as_ref().filter(|when| when.names.is_empty()) else { return true };
-            match when.render(engine, &tera::Context::new()) {
+            match when.render(engine, &tera::Context::new(), meter::VALUE) {
                 Ok(truth) if truth == "true" => true,
                 Ok(_) => {
                     let message = "when is never true, so that nothing is ever written; take the template away, or its when";

@@ -1,11 +1,15 @@
 //! A piece of Tera that was read and may be given to the engine: a template's body, a `when`, a derived value.
 //!
-//! Decides how every `{{ x }}` is rewritten to pass through a print function, and every operand of `~` through a filter
-//! that lets only what can be printed pass; and translates positions of the rewritten text back to the file that somebody
+//! Decides how every `{{ x }}` is rewritten to pass through a print function, every operand of `~` through a filter
+//! that lets only what can be printed pass, and what is gone through or searched through one that counts; and translates positions of the rewritten text back to the file that somebody
 //! wrote. Which print function is the caller's to say.
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::meter::{CAPTURES, LOOPED, SEARCHED};
 use super::scan::{Piece, Tag, TagKind, pieces, tags};
 use crate::problem::At;
 
@@ -55,9 +59,10 @@ pub(super) struct Body {
 }
 
 impl Body {
-    /// Wraps the expression of every `{{ x }}` into a call of what `function` says, `{{ function(v=(x)) }}`, and makes every
-    /// `a ~ b`, in whatever tag, `a | __joined ~ b | __joined`. A filter binds tighter than any operator: of a sum it takes
-    /// the last number, and gives it back.
+    /// Wraps the expression of every `{{ x }}` into a call of what `function` says, `{{ function(v=(x)) }}`; makes every
+    /// `a ~ b`, in whatever tag, `a | __joined ~ b | __joined`, every `for x in y` `for x in (y) | __looped`, and every
+    /// `x in y` `x in y | __searched`. A filter binds tighter than any operator: of a sum it takes the last number, and gives
+    /// it back.
     pub(super) fn rewrite(
         body: &str,
         origin: Origin,
@@ -71,23 +76,34 @@ impl Body {
             functions: Vec::new(),
             insertions: Vec::new(),
         };
-        let filter = format!(" | {JOINED}");
+        let captured = captured_text(pieces);
         let mut done = 0;
         for tag in tags(pieces) {
-            let print = (tag.kind == TagKind::Print).then(|| function(tag));
-            if let Some(function) = print {
-                this.functions.push(function);
-                this.copy(&body[done..tag.inside.start], &format!(" {function}(v=("), 0);
-                done = tag.inside.start;
-            }
-            for end in tag.joined() {
+            // What is put in, where, and how far before that begins what it is about.
+            let mut put: Vec<(usize, String, usize)> = Vec::new();
+            let mut filter = |ends: Vec<usize>, name: &str| {
                 let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
-                this.copy(&body[done..end], &filter, end - body[..end].trim_end_matches(is_name).len());
-                done = end;
+                let back = |end: usize| end - body[..end].trim_end_matches(is_name).len();
+                put.extend(ends.into_iter().map(|end| (end, format!(" | {name}"), back(end))));
+            };
+            filter(tag.joined(), JOINED);
+            filter(tag.searched(), SEARCHED);
+            for Range { start, end } in tag.gone_through() {
+                let text = captured.get(&tag.inside.start).copied().unwrap_or(0);
+                let arguments = if text > 0 { format!("({CAPTURES}={text})") } else { String::new() };
+                put.push((start, "(".to_owned(), 0));
+                put.push((end, format!(") | {LOOPED}{arguments}"), end - start));
             }
-            if print.is_some() {
-                this.copy(&body[done..tag.inside.end], ")) ", 0);
-                done = tag.inside.end;
+            if tag.kind == TagKind::Print {
+                let function = function(tag);
+                this.functions.push(function);
+                put.insert(0, (tag.inside.start, format!(" {function}(v=("), 0));
+                put.push((tag.inside.end, ")) ".to_owned(), 0));
+            }
+            put.sort_by_key(|(at, ..)| *at);
+            for (at, insertion, back) in put {
+                this.copy(&body[done..at], &insertion, back);
+                done = at;
             }
         }
         this.copy(&body[done..], "", 0);
@@ -128,6 +144,30 @@ impl Body {
     }
 }
 
+/// The bytes of text in each `{% for %}` that go into a `{% set %}`, and so not through a writer, by the tag's beginning.
+fn captured_text(pieces: &[Piece<'_>]) -> BTreeMap<usize, usize> {
+    let mut found = BTreeMap::new();
+    let mut loops: Vec<usize> = Vec::new();
+    let mut captures = 0_usize;
+    for piece in pieces {
+        match piece {
+            Piece::Text(at) if captures > 0 => {
+                loops.iter().for_each(|tag| *found.entry(*tag).or_default() += at.len());
+            }
+            Piece::Text(_) => {}
+            Piece::Tag(tag) => match tag.keyword().1 {
+                _ if tag.kind == TagKind::Print => {}
+                "for" => loops.push(tag.inside.start),
+                "endfor" => drop(loops.pop()),
+                "set" | "set_global" if !tag.assigns() => captures += 1,
+                "endset" | "endset_global" => captures = captures.saturating_sub(1),
+                _ => {}
+            },
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Body, Origin, pieces};
@@ -155,6 +195,30 @@ mod tests {
             let byte = body.rewritten.find(text).expect(text);
             let (at, found) = body.locate(byte);
             assert_eq!((at, found.map(|(tag, _)| tag)), (At { line, column }, tag), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_gone_through_and_searched_is_counted() {
+        let origin = Origin { at: At { line: 1, column: 1 }, exact: true };
+        for (text, want) in [
+            ("{% for x in a.b %}c{% endfor %}", "{% for x in (a.b) | __looped %}c{% endfor %}"),
+            (
+                "{% set t %}{% for x in a ~ b %}{% for y in c %}12{% endfor %}345{% endfor %}{% endset %}",
+                "{% set t %}{% for x in (a | __joined ~ b | __joined) | __looped(text=5) %}{% for y in (c) | \
+                 __looped(text=2) %}12{% endfor %}345{% endfor %}{% endset %}",
+            ),
+            (
+                "{{ [x for x in y if x in z] }}",
+                "{{ p(v=( [x for x in (y) | __looped if x in z | __searched] )) }}",
+            ),
+            ("{% set a = [...b, c] %}", "{% set a = [...(b) | __looped, c] %}"),
+        ] {
+            let body = Body::rewrite(text, origin, &pieces(text).expect(text), |_| "p");
+            assert_eq!(body.rewritten, want);
+            let counted = body.rewritten.find("__looped").expect(text);
+            let (at, _) = body.locate(counted);
+            assert!(text[at.column - 1..].starts_with(['a', 'c', 'y', 'b']), "{text} {at:?}");
         }
     }
 

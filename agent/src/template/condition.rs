@@ -11,6 +11,7 @@ use toml::Spanned;
 use super::body::Origin;
 use super::escape::Print;
 use super::front_matter::inside;
+use super::meter;
 use super::names::Scope;
 use super::unit::Unit;
 use crate::problem::{At, Problem};
@@ -61,6 +62,6 @@ impl Condition {
 
     /// Whose it is, and whether it is true.
     pub(super) fn evaluate(&self, engine: &Tera, context: &Context) -> Result<(String, bool), Problem> {
-        Ok((self.name.clone(), self.unit.render(engine, context)? == "true"))
+        Ok((self.name.clone(), self.unit.render(engine, context, meter::VALUE)? == "true"))
     }
 }

@@ -12,8 +12,9 @@ mod lists;
 mod network;
 mod texts;
 
-use tera::{Kwargs, Tera, TeraResult, Value};
+use tera::{Kwargs, State, Tera, TeraResult, Value};
 
+use super::meter;
 use super::refusal::Refusal;
 
 /// A filter or function: its name, the arguments that it needs, and those that it may have.
@@ -63,12 +64,47 @@ pub(super) fn misuse(kind: &str, known: &[Signature], name: &str, given: &[&str]
     Some(format!("{kind} `{name}` has no argument `{odd}`{remedy}"))
 }
 
+/// What a filter does.
+type Filter = fn(Value, Kwargs, &State<'_>) -> TeraResult<Value>;
+
+/// A filter whose work is counted.
+struct Counted(Filter);
+
+impl tera::Filter<Value, TeraResult<Value>> for Counted {
+    fn call(&self, value: Value, arguments: Kwargs, state: &State<'_>) -> TeraResult<Value> {
+        meter::spend_value(&value)?;
+        let made = self.0(value, arguments, state)?;
+        meter::spend_value(&made)?;
+        Ok(made)
+    }
+}
+
 /// Adds them to the engine.
 pub(super) fn register(engine: &mut Tera) {
-    lists::register(engine);
-    network::register(engine);
-    texts::register(engine);
-    engine.register_filter("sha512_crypt", crypt::filter);
+    let others = [("sha512_crypt", crypt::filter as Filter)];
+    let all = [&lists::FILTERS[..], &network::FILTERS, &texts::FILTERS, &others];
+    for (name, filter) in all.into_iter().flatten() {
+        engine.register_filter(*name, Counted(*filter));
+    }
+    engine.register_function("range", range);
+}
+
+/// `range(end=, start=0, step_by=1)`: the numbers from `start` on, without `end`.
+fn range(arguments: Kwargs, _: &State<'_>) -> TeraResult<Value> {
+    /// The most numbers that there may be.
+    const MOST: usize = 100_000;
+    let number = |name| argument(&arguments, name, Value::as_i64);
+    let (start, step) = (number("start")?.unwrap_or(0), number("step_by")?.unwrap_or(1));
+    let end = number("end")?.filter(|_| step != 0).ok_or(Refusal::NO_RANGE)?;
+    let before_end = |number: &i64| if step > 0 { *number < end } else { *number > end };
+    let numbers =
+        std::iter::successors(Some(start), |number| number.checked_add(step)).take_while(before_end);
+    let numbers: Vec<Value> = numbers.take(MOST + 1).map(Value::from).collect();
+    if numbers.len() > MOST {
+        return Err(Refusal::TOO_MANY.into());
+    }
+    meter::spend(numbers.len())?;
+    Ok(Value::from(numbers))
 }
 
 /// A value that is there; of null there is nothing to be made.
@@ -87,7 +123,9 @@ fn argument<T>(arguments: &Kwargs, name: &str, read: impl Fn(&Value) -> Option<T
 /// An argument that is text, and is there.
 fn text_argument(arguments: &Kwargs, name: &str) -> TeraResult<String> {
     let text = argument(arguments, name, |value| value.as_str().map(str::to_owned))?;
-    text.ok_or_else(|| Refusal::ARGUMENT.into())
+    let text = text.ok_or(Refusal::ARGUMENT)?;
+    meter::spend_text(text.len())?;
+    Ok(text)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use tera::{Context, Tera, Value};
 
 use super::context::tera_value;
 use super::derived::Derivations;
+use super::meter;
 use super::unit::Unit;
 use crate::parameters::{self, Declared, Parameter};
 use crate::problem::Problem;
@@ -78,6 +79,7 @@ fn evaluate(
     derived: &Derivations,
     names: &BTreeSet<String>,
 ) -> Result<bool, Problem> {
+    meter::begin();
     let mut context = Context::new();
     for Input { name, values, .. } in inputs {
         context.insert_value((*name).to_owned(), values[number % values.len()].clone());
@@ -85,7 +87,7 @@ fn evaluate(
     }
     // Of several problems the first is as good as any.
     derived.evaluate(engine, &mut context, Some(names)).map_err(|mut problems| problems.swap_remove(0))?;
-    Ok(when.render(engine, &context)? == "true")
+    Ok(when.render(engine, &context, meter::VALUE)? == "true")
 }
 
 /// That it is never true, and what makes it so.

@@ -50,6 +50,13 @@ refusals! {
     /// A derived value with a control character.
     CONTROL = "has a control character in its value, which a derived value cannot have";
 
+    /// Nothing left of a text's steps.
+    STEPS = "is where this has taken 1,000,000 steps, the most that it may: elements of loops, filters and what they make; \
+        shorten the lists and texts that it goes through";
+    /// Nothing left of a pass's.
+    PASS_STEPS = "is where the pass has taken 4,000,000 steps, the most that it may for all files together: elements of \
+        loops, filters and what they make; shorten the lists and texts that the templates go through";
+
     /// Filters: not an argument of the right kind.
     ARGUMENT = "gives the filter an argument of a kind that it does not take";
     NO_LIST = "gives the filter something else than a list";
@@ -70,6 +77,8 @@ refusals! {
     NO_SALT = "gives the filter `sha512_crypt` a salt that is not 8 to 16 of the characters a-z, A-Z, 0-9, . and /";
     NO_ROUNDS = "gives the filter `sha512_crypt` a number of rounds that is not between 1000 and 1000000";
     NO_PASSWORD = "gives the filter `sha512_crypt` a password that is longer than 1024 bytes, or has a NUL character";
+    TOO_MANY = "counts further than the 100,000 numbers that `range` may make";
+    NO_RANGE = "gives the function `range` something else than whole numbers, or a `step_by` of 0";
     NO_INDENT = "gives the filter `indent` a number of blanks that is not between 0 and 64";
 }
 

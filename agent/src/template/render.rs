@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::context::{MASK, Surroundings, context};
 use super::derived::DerivedValues;
+use super::meter;
 use super::names::Scope;
 use super::path::Slot;
 use super::unit::MASKED;
@@ -152,6 +153,7 @@ impl TemplateSet {
         parameters: &Parameters,
         surroundings: Surroundings<'_>,
     ) -> Result<View, Problems> {
+        meter::begin();
         let mut plain = context(parameters, surroundings, |_| false);
         let derived = self.derived.evaluate(&self.engine, &mut plain, None).map_err(Problems)?;
         let masked = self.templates.iter().any(|template| template.sensitive).then(|| {
@@ -228,7 +230,7 @@ impl Template {
         let secret = scope.each.is_some_and(|each| scope.is_sensitive(each));
         let plain = with(&view.plain, element, false);
         if let Some(when) = &self.when
-            && when.render(engine, &plain)? != "true"
+            && when.render(engine, &plain, meter::VALUE)? != "true"
         {
             let absent =
                 |path| Err(Absent { template: self.file.clone(), path, keep: self.rules.keep_absent });
@@ -241,10 +243,11 @@ impl Template {
             );
             Problem::with(&self.file, message)
         })?;
-        let content = Zeroizing::new(self.body.render(engine, &plain)?);
+        let content = Zeroizing::new(self.body.render(engine, &plain, meter::FILE)?);
         let shown = match &view.masked {
             Some(masked) if self.sensitive => {
-                self.body.render(engine, &with(masked, element, secret)).map_or(Shown::Nothing, Shown::Masked)
+                let masked = with(masked, element, secret);
+                self.body.render(engine, &masked, meter::FILE).map_or(Shown::Nothing, Shown::Masked)
             }
             _ => Shown::Content,
         };

@@ -11,6 +11,7 @@ use std::path::Path;
 
 use super::TemplateSet;
 use super::context::Surroundings;
+use super::meter;
 use super::names::{EACH, Scope};
 use super::render::{View, with};
 use super::scan::{Piece, Tag, TagKind, pieces};
@@ -76,7 +77,7 @@ impl TemplateSet {
                 }
                 let seen = with(plain, element, false);
                 if let Some(when) = &template.when
-                    && when.render(&self.engine, &seen)? != "true"
+                    && when.render(&self.engine, &seen, meter::VALUE)? != "true"
                 {
                     continue;
                 }
@@ -86,10 +87,9 @@ impl TemplateSet {
                     _ => seen,
                 };
                 let (text, parts) = marked(&template.body, template.each());
-                let plainly = template.body.render(&self.engine, &shown);
-                let traced = self.engine.render_str(&text, &shown, true);
-                let lines =
-                    plainly.ok().zip(traced.ok()).and_then(|(want, text)| lines(&text, &parts, &want));
+                let plainly = template.body.render(&self.engine, &shown, meter::FILE);
+                let traced = template.body.render_marked(&self.engine, &text, &shown);
+                let lines = plainly.ok().zip(traced).and_then(|(want, text)| lines(&text, &parts, &want));
                 let derived = self.made_from(parts.iter().flat_map(|part| &part.names));
                 return Ok(Some(Explained { template: template.file.clone(), lines, derived }));
             }

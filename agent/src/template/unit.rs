@@ -16,6 +16,7 @@ use super::context::MASK;
 use super::escape::{Print, json_literal};
 use super::filters;
 use super::kinds;
+use super::meter::{self, Text};
 use super::names::{self, Scope};
 use super::refusal::Refusal;
 use super::scan::{Piece, Tag, TagKind, pieces, tags};
@@ -127,9 +128,10 @@ impl Unit {
         pieces(&self.body.original).is_ok_and(|pieces| tags(&pieces).all(|tag| tag.asks_only_for_none(name)))
     }
 
-    /// Renders it.
-    pub(super) fn render(&self, engine: &Tera, context: &Context) -> Result<String, Problem> {
-        engine.render(&self.name, context).map_err(|error| self.problem(&error, UNFIT))
+    /// Renders it, into at most so many bytes.
+    pub(super) fn render(&self, engine: &Tera, context: &Context, most: usize) -> Result<String, Problem> {
+        self.rendered(most, |text| engine.render_to(&self.name, context, text))
+            .map_err(|(error, objection)| self.refused(&error, objection))
     }
 
     /// Renders it; `None` where something in it has no value.
@@ -138,16 +140,40 @@ impl Unit {
         engine: &Tera,
         context: &Context,
     ) -> Result<Option<String>, Problem> {
-        match engine.render(&self.name, context) {
+        match self.rendered(meter::VALUE, |text| engine.render_to(&self.name, context, text)) {
             Ok(text) => Ok(Some(text)),
-            Err(error) => match error.kind() {
+            Err((error, objection)) => match error.kind() {
                 ErrorKind::RenderingError(report)
                     if Refusal::of(report.message()).is_some_and(Refusal::is_null) =>
                 {
                     Ok(None)
                 }
-                _ => Err(self.problem(&error, UNFIT)),
+                _ => Err(self.refused(&error, objection)),
             },
+        }
+    }
+
+    /// Renders another text in its place, which differs from it by marks.
+    pub(super) fn render_marked(&self, engine: &Tera, marked: &str, context: &Context) -> Option<String> {
+        self.rendered(meter::FILE, |text| engine.render_str_to(marked, context, true, text)).ok()
+    }
+
+    /// What the engine writes, or its error and what the writer has to say.
+    fn rendered(
+        &self,
+        most: usize,
+        render: impl FnOnce(&mut Text) -> TeraResult<()>,
+    ) -> Result<String, (Error, Option<String>)> {
+        let mut text = Text::begin(most, self.body.original.len());
+        render(&mut text).map_err(|error| (error, text.objection()))?;
+        Ok(text.finish())
+    }
+
+    /// What is said of an error in rendering; a text that was too long ends somewhere and not at a place of the template.
+    fn refused(&self, error: &Error, objection: Option<String>) -> Problem {
+        match objection {
+            Some(objection) => Problem::at(&self.file, self.at, objection),
+            None => self.problem(error, UNFIT),
         }
     }
 
@@ -262,6 +288,8 @@ pub(super) fn new_engine() -> Tera {
         engine.register_function(print.function(), print);
     }
     engine.register_filter(JOINED, joined);
+    engine.register_filter(meter::LOOPED, meter::looped);
+    engine.register_filter(meter::SEARCHED, meter::searched);
     filters::register(&mut engine);
     engine
 }
@@ -272,13 +300,17 @@ fn joined(value: Value, _: Kwargs, _: &State<'_>) -> TeraResult<Value> {
         Err(Refusal::NULL) => Err(Refusal::JOINS_NULL.into()),
         Err(Refusal::COMPOSITE) => Err(Refusal::JOINS_COMPOSITE.into()),
         Err(refusal) => Err(refusal.into()),
-        Ok(_) => Ok(value),
+        Ok(text) => {
+            meter::spend_text(text.len())?;
+            Ok(value)
+        }
     }
 }
 
 impl tera::Function<TeraResult<Value>> for Print {
     fn call(&self, arguments: Kwargs, state: &State<'_>) -> TeraResult<Value> {
         let value = arguments.must_get::<Value>("v")?;
+        meter::spend_value(&value)?;
         let masked = || state.get::<bool>(MASKED).is_ok_and(|masked| masked == Some(true));
         match self {
             Self::Truth => {

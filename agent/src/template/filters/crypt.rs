@@ -13,6 +13,7 @@ use tera::{Kwargs, State, TeraResult, Value};
 use zeroize::Zeroizing;
 
 use super::{argument, text_argument};
+use crate::template::meter;
 use crate::template::refusal::Refusal;
 use crate::template::unit::plain_text;
 
@@ -21,6 +22,8 @@ const DIGITS: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn
 const USUAL_ROUNDS: i64 = 5000;
 /// What the algorithm asks for at least, and what a boot can wait for: about a second.
 const ROUNDS: std::ops::RangeInclusive<i64> = 1000..=1_000_000;
+/// The rounds that take the time of a step, or somewhat more of it.
+const ROUNDS_A_STEP: usize = 2;
 /// The time grows with the square of a password's length.
 const LONGEST: usize = 1024;
 
@@ -39,6 +42,7 @@ pub(super) fn filter(value: Value, arguments: Kwargs, _: &State<'_>) -> TeraResu
     if !ROUNDS.contains(&counted) {
         return Err(Refusal::NO_ROUNDS.into());
     }
+    meter::spend(counted as usize / ROUNDS_A_STEP)?;
     let hash = crypt(password.as_bytes(), salt.as_bytes(), counted as u32);
     let named = rounds.map_or(String::new(), |rounds| format!("rounds={rounds}$"));
     Ok(Value::from(format!("$6${named}{salt}${hash}")))

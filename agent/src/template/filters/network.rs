@@ -6,18 +6,18 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use tera::{Kwargs, State, Tera, TeraResult, Value};
+use tera::{Kwargs, State, TeraResult, Value};
 
-use super::{argument, given};
+use super::{Filter, argument, given};
 use crate::template::refusal::Refusal;
 
-pub(super) fn register(engine: &mut Tera) {
-    engine.register_filter("broadcast", broadcast);
-    engine.register_filter("netmask", netmask);
-    engine.register_filter("network", network);
-    engine.register_filter("prefix", prefix);
-    engine.register_filter("reverse_zone", reverse_zone);
-}
+pub(super) const FILTERS: [(&str, Filter); 5] = [
+    ("broadcast", broadcast),
+    ("netmask", netmask),
+    ("network", network),
+    ("prefix", prefix),
+    ("reverse_zone", reverse_zone),
+];
 
 /// An address, and the length that it brings along.
 #[derive(Clone, Copy)]

@@ -2,29 +2,28 @@
 
 #![forbid(unsafe_code)]
 
-use tera::{Kwargs, State, Tera, TeraResult, Value};
+use tera::{Kwargs, State, TeraResult, Value};
 
-use super::{argument, text_argument};
+use super::{Filter, argument, text_argument};
 use crate::template::escape::{json_literal, shell_word};
+use crate::template::meter;
 use crate::template::refusal::Refusal;
 use crate::template::unit::plain_text;
 
 /// The deepest indentation.
 const DEEPEST: i64 = 64;
 
-pub(super) fn register(engine: &mut Tera) {
-    engine.register_filter("b64decode", b64decode);
-    engine.register_filter("default", default);
-    engine.register_filter("indent", indent);
-    engine.register_filter("json", json);
-    engine.register_filter("lower", |value: Value, _: Kwargs, _: &State<'_>| map(&value, str::to_lowercase));
-    engine.register_filter("replace", replace);
-    engine.register_filter("sh", sh);
-    engine.register_filter("trim", |value: Value, _: Kwargs, _: &State<'_>| {
-        map(&value, |text| text.trim().to_owned())
-    });
-    engine.register_filter("upper", |value: Value, _: Kwargs, _: &State<'_>| map(&value, str::to_uppercase));
-}
+pub(super) const FILTERS: [(&str, Filter); 9] = [
+    ("b64decode", b64decode),
+    ("default", default),
+    ("indent", indent),
+    ("json", json),
+    ("lower", |value, _, _| map(&value, str::to_lowercase)),
+    ("replace", replace),
+    ("sh", sh),
+    ("trim", |value, _, _| map(&value, |text| text.trim().to_owned())),
+    ("upper", |value, _, _| map(&value, str::to_uppercase)),
+];
 
 fn map(value: &Value, change: impl Fn(&str) -> String) -> TeraResult<Value> {
     Ok(Value::from(change(&plain_text(value)?)))
@@ -52,21 +51,23 @@ fn sh(value: Value, _: Kwargs, _: &State<'_>) -> TeraResult<Value> {
 /// `x | replace(from="a", to="b")`: every `a` becomes `b`.
 fn replace(value: Value, arguments: Kwargs, _: &State<'_>) -> TeraResult<Value> {
     let (from, to) = (text_argument(&arguments, "from")?, text_argument(&arguments, "to")?);
-    map(&value, |text| text.replace(&from, &to))
+    let text = plain_text(&value)?;
+    meter::spend_text(text.matches(from.as_str()).count().saturating_mul(to.len()))?;
+    Ok(Value::from(text.replace(&from, &to)))
 }
 
 /// `x | indent(by=4)`: blanks before every line but the first, and none before an empty one.
 fn indent(value: Value, arguments: Kwargs, _: &State<'_>) -> TeraResult<Value> {
     let by = argument(&arguments, "by", Value::as_i64)?.filter(|by| (0..=DEEPEST).contains(by));
     let blanks = " ".repeat(by.ok_or(Refusal::NO_INDENT)? as usize);
-    map(&value, |text| {
-        let indented = |(index, line): (usize, &str)| match line.trim_end_matches('\n') {
-            "" => line.to_owned(),
-            _ if index == 0 => line.to_owned(),
-            _ => format!("{blanks}{line}"),
-        };
-        text.split_inclusive('\n').enumerate().map(indented).collect()
-    })
+    let text = plain_text(&value)?;
+    meter::spend_text(text.matches('\n').count() * blanks.len())?;
+    let indented = |(index, line): (usize, &str)| match line.trim_end_matches('\n') {
+        "" => line.to_owned(),
+        _ if index == 0 => line.to_owned(),
+        _ => format!("{blanks}{line}"),
+    };
+    Ok(Value::from(text.split_inclusive('\n').enumerate().map(indented).collect::<String>()))
 }
 
 /// `x | b64decode`: the text that was encoded (RFC 4648, 4), with or without padding, in lines or not.

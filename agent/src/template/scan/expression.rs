@@ -5,6 +5,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::ops::Range;
+
 use super::{Tag, Word, WordKind};
 
 impl<'a> Tag<'a> {
@@ -76,26 +78,51 @@ impl<'a> Tag<'a> {
         ends
     }
 
+    /// The bytes of what loops go through, in a statement or in `[x for x in xs]`, and of what `...` takes over into a list or
+    /// map: as far as the bracket around it goes, or the next comma, or the `if` of such a list.
+    pub(in crate::template) fn gone_through(&self) -> Vec<Range<usize>> {
+        let is = |index: Option<usize>, text: &str| {
+            index.and_then(|index| self.words.get(index)).is_some_and(|word| word.text == text)
+        };
+        let begins = |index: usize| {
+            let before = |n| index.checked_sub(n);
+            let pair = if is(before(2), ",") { 2 } else { 0 };
+            is(Some(index), "in") && is(before(2 + pair), "for")
+                || is(Some(index), ".") && is(before(1), ".") && is(before(2), ".")
+        };
+        let ranges = (0..self.words.len()).filter(|index| begins(*index)).filter_map(|index| {
+            let of_statement = self.keyword().1 == "for" && index <= 4;
+            let words = self.words.get(index + 1..)?;
+            let end = outside(words, |word| word.text == "," || word.text == "if" && !of_statement);
+            let (first, last) = (words.first()?, words[..end].last()?);
+            Some(first.at..last.at + last.text.len())
+        });
+        ranges.collect()
+    }
+
+    /// The bytes behind what each `in` searches that is no loop's.
+    pub(in crate::template) fn searched(&self) -> Vec<usize> {
+        let is_in = |word: &Word<'_>| word.kind == WordKind::Name && word.text == "in";
+        let looped: Vec<usize> = self.gone_through().into_iter().map(|range| range.start).collect();
+        let operands =
+            self.words.iter().enumerate().filter(|(_, word)| is_in(word)).filter_map(|(index, _)| {
+                let operand = self.operand(index + 1);
+                operand.first().filter(|first| !looped.contains(&first.at))?;
+                behind(operand)
+            });
+        operands.collect()
+    }
+
     /// The words of the operand of `~` that begins with word `start`: filters, fields and brackets belong to it, and a
     /// sign of arithmetic, of which the engine knows that both sides are numbers, ends it.
     fn operand(&self, start: usize) -> &[Word<'a>] {
         let words = self.words.get(start..).unwrap_or_default();
-        let mut depth = 0;
-        let end = words.iter().position(|word| match (word.kind, word.text) {
-            (WordKind::Sign, "(" | "[" | "?[" | "{") => {
-                depth += 1;
-                false
-            }
-            (WordKind::Sign, ")" | "]" | "}") => {
-                depth -= 1;
-                depth < 0
-            }
-            _ if depth > 0 => false,
-            (WordKind::Sign, sign) => !matches!(sign, "." | "?." | "|"),
-            (WordKind::Name, name) => matches!(name, "and" | "or" | "not" | "is" | "in" | "if" | "else"),
-            (WordKind::Literal, _) => false,
+        let end = outside(words, |word| match word.kind {
+            WordKind::Sign => !matches!(word.text, "." | "?." | "|"),
+            WordKind::Name => matches!(word.text, "and" | "or" | "not" | "is" | "in" | "if" | "else"),
+            WordKind::Literal => false,
         });
-        &words[..end.unwrap_or(words.len())]
+        &words[..end]
     }
 
     /// Whether a name stands in it as `x is none` and `x is not none` alone, and nothing before it binds tighter.
@@ -110,6 +137,23 @@ impl<'a> Tag<'a> {
         let is_name = |word: &Word<'_>| word.kind == WordKind::Name && word.text == name;
         self.words.iter().enumerate().filter(|(_, word)| is_name(word)).all(|(index, _)| asks(index))
     }
+}
+
+/// How many words there are before the one that ends them, outside of all brackets; the bracket around them does so, too.
+fn outside(words: &[Word<'_>], ends: impl Fn(&Word<'_>) -> bool) -> usize {
+    let mut depth = 0;
+    let end = words.iter().position(|word| match (word.kind, word.text) {
+        (WordKind::Sign, "(" | "[" | "?[" | "{") => {
+            depth += 1;
+            false
+        }
+        (WordKind::Sign, ")" | "]" | "}") => {
+            depth -= 1;
+            depth < 0
+        }
+        _ => depth == 0 && ends(word),
+    });
+    end.unwrap_or(words.len())
 }
 
 /// The byte behind words that are an operand, or end in one; none for a text in quotes.
@@ -158,6 +202,32 @@ mod tests {
             let mut marked = body.to_owned();
             let ends = tags(&pieces).flat_map(Tag::joined);
             ends.collect::<Vec<_>>().into_iter().rev().for_each(|end| marked.insert(end, '!'));
+            assert_eq!(marked, want);
+        }
+    }
+
+    #[test]
+    fn what_is_gone_through_is_known_by_where_it_stands() {
+        for (body, want) in [
+            ("{% for x in xs %}", "{% for x in <xs> %}"),
+            ("{%- for k, v in a.b[0] | f(x=c, y=d) -%}", "{%- for k, v in <a.b[0] | f(x=c, y=d)> -%}"),
+            ("{% for x in a if b in c else d %}", "{% for x in <a if b in c! else d> %}"),
+            ("{{ [x for x in xs if x in ys] | f }}", "{{ [x for x in <xs> if x in ys!] | f }}"),
+            ("{{ f(a=[k ~ v for k, v in a or b]) }}", "{{ f(a=[k ~ v for k, v in <a or b>]) }}"),
+            ("{{ [...a, b, ...c or d] }}", "{{ [...<a>, b, ...<c or d>] }}"),
+            ("{% set m = {...a | f, \"b\": c} %}", "{% set m = {...<a | f>, \"b\": c} %}"),
+            ("{% if a in b.c | f and d not in (e ~ f) %}", "{% if a in b.c | f! and d not in (e ~ f)! %}"),
+            ("{{ a in \"text\" }}{{ \"for x in y\" }}", "{{ a in \"text\" }}{{ \"for x in y\" }}"),
+            ("{% for x in %}{{ a in }}{{ [...] }}", "{% for x in %}{{ a in }}{{ [...] }}"),
+        ] {
+            let pieces = pieces(body).expect(body);
+            let ranges = tags(&pieces).flat_map(Tag::gone_through).collect::<Vec<_>>();
+            let mut marks: Vec<(usize, char)> =
+                tags(&pieces).flat_map(Tag::searched).map(|end| (end, '!')).collect();
+            marks.extend(ranges.into_iter().flat_map(|range| [(range.start, '<'), (range.end, '>')]));
+            marks.sort_unstable();
+            let mut marked = body.to_owned();
+            marks.into_iter().rev().for_each(|(at, mark)| marked.insert(at, mark));
             assert_eq!(marked, want);
         }
     }
