@@ -1,6 +1,6 @@
-//! The filters that templates have: which there are, and what arguments they take.
+//! The filters, functions and tests that templates have: which there are, and what arguments they take.
 //!
-//! All are ours, so that what each takes and gives is decided here and in the modules below, and is in
+//! All filters are ours, so that what each takes and gives is decided here and in the modules below, and is in
 //! `docs/templates.md`. Of the engine's own only `safe` is left; others quote values in their errors (`int`), have ideas
 //! of their own about formats (`escape`), or know no null (`default`). What is not in [`KNOWN`] is refused before
 //! anything is rendered.
@@ -15,9 +15,10 @@ mod texts;
 use tera::{Kwargs, State, Tera, TeraResult, Value};
 
 use super::meter;
+use super::names::nearest;
 use super::refusal::Refusal;
 
-/// A filter or function: its name, the arguments that it needs, and those that it may have.
+/// A filter, function or test: its name, the arguments that it needs, and those that it may have.
 pub(super) type Signature = (&'static str, &'static [&'static str], &'static [&'static str]);
 
 /// All filters there are.
@@ -48,12 +49,36 @@ pub(super) const KNOWN: [Signature; 21] = [
 /// All functions there are; `throw` would put a value into an error text.
 pub(super) const FUNCTIONS: [Signature; 1] = [("range", &["end"], &["start", "step_by"])];
 
+/// All tests there are, `x is NAME`: the engine's own. `containing` is left out: `in` says the same, and is counted.
+pub(super) const TESTS: [Signature; 16] = [
+    ("array", &[], &[]),
+    ("bool", &[], &[]),
+    ("defined", &[], &[]),
+    ("divisible_by", &["divisor"], &[]),
+    ("ending_with", &["pat"], &[]),
+    ("even", &[], &[]),
+    ("float", &[], &[]),
+    ("integer", &[], &[]),
+    ("iterable", &[], &[]),
+    ("map", &[], &[]),
+    ("none", &[], &[]),
+    ("number", &[], &[]),
+    ("odd", &[], &[]),
+    ("starting_with", &["pat"], &[]),
+    ("string", &[], &[]),
+    ("undefined", &[], &[]),
+];
+
 /// What is wrong with a call of `name` with these arguments, if anything is.
 pub(super) fn misuse(kind: &str, known: &[Signature], name: &str, given: &[&str]) -> Option<String> {
     let Some((_, needed, optional)) = known.iter().find(|(known, ..)| *known == name) else {
         let names: Vec<_> = known.iter().map(|(name, ..)| *name).collect();
-        let verb = if names.len() == 1 { "is" } else { "are" };
-        return Some(format!("there is no {kind} `{name}`; there {verb} {}", names.join(", ")));
+        let remedy = match (nearest(name, &names), &names[..]) {
+            (Some(near), _) => format!("did you mean `{near}`?"),
+            (None, [only]) => format!("there is {only}"),
+            (None, all) => format!("there are {}", all.join(", ")),
+        };
+        return Some(format!("there is no {kind} `{name}`; {remedy}"));
     };
     if let Some(missing) = needed.iter().find(|argument| !given.contains(argument)) {
         return Some(format!("{kind} `{name}` needs the argument `{missing}`; write {name}({missing}=...)"));

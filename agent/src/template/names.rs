@@ -114,7 +114,7 @@ const STATEMENTS: [&str; 12] = [
     "endset_global",
 ];
 
-/// Statements, functions and filters that templates may use.
+/// Statements, functions, filters and tests that templates may use.
 fn check_language(pieces: &[Piece<'_>], complain: &mut impl FnMut(usize, String)) {
     for tag in tags(pieces).filter(|tag| tag.kind == TagKind::Statement) {
         let (at, word) = tag.keyword();
@@ -135,6 +135,8 @@ fn check_language(pieces: &[Piece<'_>], complain: &mut impl FnMut(usize, String)
             filters::misuse("filter", &filters::KNOWN, name, &tag.arguments(at))
         } else if found.is_function() {
             filters::misuse("function", &filters::FUNCTIONS, name, &tag.arguments(at))
+        } else if found.is_test() {
+            filters::misuse("test", &filters::TESTS, name, &tag.arguments(at))
         } else {
             None
         };

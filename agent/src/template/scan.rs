@@ -66,6 +66,8 @@ enum Role {
     Variable,
     Filter,
     Function,
+    /// `x is NAME`.
+    Test,
     Other,
 }
 
@@ -80,6 +82,10 @@ impl Use<'_> {
 
     pub(super) fn is_function(&self) -> bool {
         self.role == Role::Function
+    }
+
+    pub(super) fn is_test(&self) -> bool {
+        self.role == Role::Test
     }
 }
 
@@ -119,8 +125,8 @@ impl<'a> Tag<'a> {
             let role = match before(1) {
                 "." | "?." => Role::Other,
                 "|" => Role::Filter,
-                "is" => Role::Other,
-                "not" if before(2) == "is" => Role::Other,
+                "is" if name != "not" => Role::Test,
+                "not" if before(2) == "is" => Role::Test,
                 _ if KEYWORDS.contains(&name) => Role::Other,
                 _ if sign_after("(") => Role::Function,
                 // The name of an argument, or of what `set` makes.

@@ -39,6 +39,7 @@ fn what_is_right_compiles() {
         "{{ platform.kind }}{{ platform?.vendor }}{{ hypervisor }}{{ environment.id }}",
         "{% if ip is defined and log is not string %}{% endif %}",
         "{% for i in range(end=3) %}{{ i }}{% endfor %}",
+        "{% if ip is starting_with(pat=\"10.\") or log is not ending_with(pat=log) %}{% endif %}",
         "{%- if primary -%} x {%- endif -%}",
         "{{ log ~ ip }}{{ [1, 2] | length }}",
         "{% set text | replace(from=\"a\", to=\"b\") %}{{ log }}{% endset %}{{ text }}",
@@ -84,6 +85,24 @@ fn what_is_wrong_is_said_where_it_stands() {
             "{{ log | replace(from=\"a\") }}",
             "t:4:10: filter `replace` needs the argument `to`; write replace(to=...)",
         ),
+        (
+            "{% if log is not definde %}{% endif %}",
+            "t:4:18: there is no test `definde`; did you mean `defined`?",
+        ),
+        (
+            "{{ log is perhaps }}",
+            "t:4:11: there is no test `perhaps`; there are array, bool, defined, divisible_by, ending_with, even, float, integer, iterable, map, none, number, odd, starting_with, string, undefined",
+        ),
+        (
+            "{{ log is starting_with(log) }}",
+            "t:4:11: test `starting_with` needs the argument `pat`; write starting_with(pat=...)",
+        ),
+        ("{{ log is none(x=1) }}", "t:4:11: test `none` has no argument `x`"),
+        (
+            "{{ log is containing(pat=log) }}",
+            "t:4:11: there is no test `containing`; there are array, bool, defined, divisible_by, ending_with, even, float, integer, iterable, map, none, number, odd, starting_with, string, undefined",
+        ),
+        ("{{ log | uper }}", "t:4:10: there is no filter `uper`; did you mean `upper`?"),
         ("{{ log | upper(all=true) }}", "t:4:10: filter `upper` has no argument `all`"),
         ("{{ [log] | join(\", \") }}", "t:4:12: filter `join` has no argument `\", \"`; write join(sep=)"),
         (

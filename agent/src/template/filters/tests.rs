@@ -165,3 +165,13 @@ fn the_documented_filters_give_what_is_said_of_them() {
     let known: Vec<_> = crate::template::filters::KNOWN.iter().map(|(name, ..)| *name).collect();
     assert_eq!(documented, known);
 }
+
+#[test]
+fn the_engine_has_every_test_that_may_be_named() {
+    let mut engine = new_engine();
+    for (name, needed, _) in super::TESTS {
+        let arguments: Vec<_> = needed.iter().map(|argument| format!("{argument}=1")).collect();
+        let template = format!("{{{{ 1 is {name}({}) }}}}", arguments.join(", "));
+        engine.add_raw_template(name, &template).expect(name);
+    }
+}
