@@ -260,6 +260,47 @@ fn a_parameter_is_got_by_name_or_key() {
 }
 
 #[test]
+fn a_derived_value_is_got_by_its_name() {
+    let machine = Machine::new(
+        r#"token = { key = "token", type = "string", generate = "alnum:20" }
+[derived]
+net = "{{ ip | network(mask=24) }}/24"
+all = "{{ [ip, net] }}"
+nobody = "{{ peer }}"
+login = "root:{{ password }}"
+hello = "{{ token }}"
+broken = "{{ ip | prefix }}"
+"#,
+    );
+    for (name, want) in
+        [("net", "192.0.2.0/24\n"), ("all", "[\"192.0.2.11\",\"192.0.2.0/24\"]\n"), ("nobody", "\n")]
+    {
+        let output = machine.run(&["get", name]);
+        assert_eq!(text(&output.stdout), want, "{output:?}");
+    }
+    assert_eq!(json(&machine.run(&["get", "--json", "all"]))[1], "192.0.2.0/24");
+    assert_eq!(json(&machine.run(&["get", "--json", "nobody"])), Value::Null);
+    let refused = machine.run(&["get", "login"]);
+    assert_eq!((refused.status.code(), refused.stdout.len()), (Some(64), 0));
+    assert!(text(&refused.stderr).contains("derived value `login` is sensitive"), "{refused:?}");
+    assert_eq!(text(&machine.run(&["get", "login", "--show-sensitive"]).stdout), "root:hunter2\n");
+    let early = machine.run(&["get", "hello", "--show-sensitive"]);
+    assert_eq!(early.status.code(), Some(75), "no pass made the secret yet: {early:?}");
+    let broken = machine.run(&["get", "broken"]);
+    assert_eq!(broken.status.code(), Some(78));
+    assert!(text(&broken.stderr).contains("`ip | prefix` gives the filter"), "{broken:?}");
+    assert!(text(&machine.run(&["get", "nett"]).stderr).contains("peer, token, all, broken, hello"));
+}
+
+#[test]
+fn an_empty_property_is_shown_by_its_key_alone() {
+    let machine = Machine::new("");
+    machine.write("env.xml", &ENVIRONMENT.replace("192.0.2.11", ""));
+    let shown = text(&machine.run(&["env"]).stdout);
+    assert!(shown.contains("\n  db.ip\n") && shown.contains("\n  undeclared   x\n"), "{shown}");
+}
+
+#[test]
 fn check_needs_no_environment_and_says_what_it_looked_at() {
     let machine = Machine::new("");
     let output = machine.command(&["check"]).output().expect("runs");

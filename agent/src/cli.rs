@@ -9,6 +9,7 @@
 mod ask;
 mod explain;
 mod files;
+mod get;
 mod plan;
 mod render;
 mod view;
@@ -36,7 +37,6 @@ use crate::protocol;
 use crate::ready::Gates;
 use crate::report::{Report, Stage};
 use crate::schema;
-use crate::secrets;
 use crate::sys::{self, Root, caller};
 use crate::transport::{self, Place, Source};
 
@@ -103,7 +103,7 @@ enum Command {
     },
     /// Show the environment
     Env(Env),
-    /// Print the value of a parameter, by its name or by its property's key
+    /// Print the value of a parameter, by its name or by its property's key, or of a derived value
     Get {
         /// The name or key
         key: String,
@@ -376,36 +376,6 @@ impl Common {
             return print_json(out, &files::json(&list));
         }
         files::print(out, &list).or_else(written)?;
-        Ok(Exit::Done)
-    }
-
-    fn get(&self, out: &mut impl Write, key: &str, show_sensitive: bool) -> Result<Exit> {
-        let mut machine = Machine::new(self.root()?);
-        let config = self.config(&machine.root)?;
-        let declared = &config.parameters;
-        let name = if declared.contains(key) { Some(key) } else { declared.name_of_key(key) };
-        let Some(name) = name else {
-            let known: Vec<_> = declared.names().collect();
-            let message = format!(
-                "`{key}` is no declared parameter, nor the key of one; there are {}",
-                known.join(", ")
-            );
-            return Err(Fault::usage(message));
-        };
-        if declared.is_sensitive(name) && !show_sensitive {
-            let message = format!("parameter `{name}` is sensitive; add --show-sensitive to print it");
-            return Err(Fault::usage(message));
-        }
-        let received = self.received(&mut machine, &config)?;
-        let (parameters, made) = machine.parameters(&config, received.as_ref())?;
-        if declared.own_key(name).is_some_and(|key| made.contains(key)) {
-            return Err(secrets::Error::NotYet(name.to_owned()).into());
-        }
-        let value = parameters.get(name).expect("declared, so evaluated");
-        if self.json {
-            return print_json(out, &value.reveal_json());
-        }
-        writeln!(out, "{}", value.reveal().as_str()).or_else(written)?;
         Ok(Exit::Done)
     }
 

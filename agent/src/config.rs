@@ -203,13 +203,14 @@ impl Config {
         Problems::unless_none(problems, config)
     }
 
-    /// What would be wrong with it in an image, though it is valid in itself: conditions that are never true, and, where the
+    /// What would be wrong with it in an image, though it is valid in itself: conditions that are never true, derived values
+    /// that look as if they lacked their braces, and, where the
     /// image is at hand, accounts and programs that it does not have.
     ///
     /// # Errors
     /// The image's accounts cannot be read.
     pub fn lint(&self, image: Option<&Root>) -> sys::Result<Vec<Problem>> {
-        let mut problems = self.templates.unreachable(&self.parameters);
+        let mut problems = self.templates.lint(&self.parameters);
         if let Some(image) = image {
             problems.extend(image::check(&self.templates, image)?);
         }

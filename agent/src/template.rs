@@ -146,6 +146,21 @@ impl TemplateSet {
         self.templates.iter().any(|template| template.file == file)
     }
 
+    /// The names of the derived values.
+    pub fn derived_names(&self) -> impl Iterator<Item = &str> {
+        self.derived.known.keys().map(String::as_str)
+    }
+
+    /// All that a derived value is made from; `None` where there is no such one.
+    pub fn derived_from(&self, name: &str) -> Option<BTreeSet<String>> {
+        self.derived.needed_for(name)
+    }
+
+    /// Whether a derived value is secret.
+    pub fn is_sensitive(&self, name: &str) -> bool {
+        self.derived.known.get(name).is_some_and(|known| known.sensitive)
+    }
+
     /// Keeps the templates of this name, or that write this path; false where there is none.
     pub fn keep_only(&mut self, name: &str) -> bool {
         self.templates.retain(|template| {
@@ -185,10 +200,11 @@ impl TemplateSet {
         });
     }
 
-    /// What is wrong with each `when` that can never be true as the parameters are declared. It keeps nobody from applying
-    /// the others: a drop-in may well say that something is not to be on this site.
-    pub fn unreachable(&self, declared: &Declared) -> Vec<Problem> {
-        let mut problems = Vec::new();
+    /// What is wrong with each `when` that can never be true as the parameters are declared, and with derived values that look
+    /// as if they lacked their braces. It keeps nobody from applying the others: a drop-in may well say that something is not
+    /// to be on this site.
+    pub fn lint(&self, declared: &Declared) -> Vec<Problem> {
+        let mut problems: Vec<Problem> = self.derived.unbraced(declared).collect();
         let mut judge = |when, remedy| {
             problems.extend(reach::check((when, remedy), &self.engine, &self.derived, declared).err());
         };

@@ -8,6 +8,7 @@
 use std::path::Path;
 
 use tracing::debug;
+use zeroize::Zeroizing;
 
 use super::{Fault, Machine, Received, Result, micros_since};
 use crate::config::Config;
@@ -15,6 +16,7 @@ use crate::parameters::{Generated, Parameters, Value};
 use crate::secrets;
 use crate::state::Instance;
 use crate::sys::{Root, clock};
+use crate::template::Surroundings;
 
 /// The secrets that a pass makes.
 #[derive(Debug, Default)]
@@ -61,7 +63,23 @@ impl Machine {
         Ok((parameters, made.secrets))
     }
 
-    /// The same of a known instance.
+    /// A derived value, as text and as JSON.
+    ///
+    /// # Errors
+    /// It cannot be made from these values.
+    pub fn derived(
+        &mut self,
+        config: &Config,
+        received: Option<&Received>,
+        parameters: &Parameters,
+        name: &str,
+    ) -> Result<(Zeroizing<String>, serde_json::Value)> {
+        let evaluate =
+            |surroundings: Surroundings<'_>| config.templates.derived(name, parameters, surroundings);
+        self.surrounded(received, evaluate)
+    }
+
+    /// The values of parameters for a known instance, and the secrets that had to be made.
     pub(super) fn parameters_of(
         &mut self,
         config: &Config,

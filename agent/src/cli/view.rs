@@ -111,7 +111,10 @@ impl View<'_> {
             properties.iter().map(|(key, value)| (escaped(key), escaped(self.value(key, value)))).collect();
         let width = rows.iter().map(|(key, _)| key.chars().count()).max().unwrap_or(0);
         for (key, value) in rows {
-            writeln!(out, "  {key:width$}  {value}")?;
+            match value.as_str() {
+                "" => writeln!(out, "  {key}")?,
+                value => writeln!(out, "  {key:width$}  {value}")?,
+            }
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use super::body::Origin;
 use super::escape::Print;
 use super::front_matter::inside;
 use super::kinds::TEXT;
-use super::names::Scope;
+use super::names::{self, Scope};
 use super::scan::{Tag, pieces};
 use super::unit::{self, Unit};
 use crate::parameters::{Declared, Type, name_objection};
@@ -58,11 +58,14 @@ impl DerivedValues {
     /// Those that are neither null nor secret, as text; lists and maps as JSON.
     pub fn shown(&self) -> impl Iterator<Item = (&str, String)> {
         let plain = self.0.iter().filter(|(_, value, secret)| !secret && !value.is_none());
-        plain.map(|(name, value, _)| {
-            let json = || serde_json::to_string(value).expect("plain data");
-            (name.as_str(), value.as_str().map_or_else(json, str::to_owned))
-        })
+        plain.map(|(name, value, _)| (name.as_str(), text(value)))
     }
+}
+
+/// A value as people read it; lists and maps as JSON.
+pub(super) fn text(value: &Value) -> String {
+    let json = || serde_json::to_string(value).expect("plain data");
+    value.as_str().map_or_else(json, str::to_owned)
 }
 
 impl std::fmt::Debug for DerivedValues {
@@ -152,14 +155,38 @@ impl Derivations {
         this
     }
 
+    /// What is wrong with texts that look as if they lacked their braces.
+    pub(super) fn unbraced<'a>(&'a self, declared: &'a Declared) -> impl Iterator<Item = Problem> + 'a {
+        let scope = Scope { declared, derived: &self.known, each: None };
+        self.in_order.iter().filter_map(move |Derivation { name, unit, .. }| {
+            let text = unit.body.original.trim();
+            let message = names::reads_as_expression(text, scope).then(|| {
+                let text = unit::shortened(text);
+                format!(
+                    "derived `{name}` is the text `{text}` itself, and not its value; write {{{{ {text} }}}}, and quotes inside of \
+                     the braces where the text is meant"
+                )
+            });
+            Some(Problem::at(&unit.file, unit.at, message?))
+        })
+    }
+
     /// The names that a derived value is made from.
     pub(super) fn made_from(&self, name: &str) -> Option<&BTreeSet<String>> {
         self.in_order.iter().find(|one| one.name == name).map(|one| &one.unit.names)
     }
 
+    /// A derived value's name and all that it is made from; `None` where there is no such one.
+    pub(super) fn needed_for(&self, name: &str) -> Option<BTreeSet<String>> {
+        self.known.contains_key(name).then(|| self.with_sources(BTreeSet::from([name.to_owned()])))
+    }
+
     /// The names that a unit needs: those in it, and those that the derived values among these are made from.
     pub(super) fn needed_by(&self, unit: &Unit) -> BTreeSet<String> {
-        let mut names = unit.names.clone();
+        self.with_sources(unit.names.clone())
+    }
+
+    fn with_sources(&self, mut names: BTreeSet<String>) -> BTreeSet<String> {
         // Each stands behind all that it needs.
         for one in self.in_order.iter().rev() {
             if names.contains(&one.name) {

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::derived::Known;
 use super::filters;
 use super::kinds;
-use super::scan::{Piece, Tag, TagKind, Use, tags};
+use super::scan::{self, Piece, Tag, TagKind, Use, tags};
 use crate::parameters::Declared;
 
 /// The names that there are.
@@ -68,6 +68,24 @@ impl Scope<'_> {
 pub(super) fn check(pieces: &[Piece<'_>], scope: Scope<'_>, complain: &mut impl FnMut(usize, String)) {
     check_language(pieces, complain);
     check_names(pieces, scope, complain);
+}
+
+/// Whether text, if it has no tags, is an expression all the same: a declared name, or what puts known names through known filters.
+pub(super) fn reads_as_expression(text: &str, scope: Scope<'_>) -> bool {
+    if text.contains('{') {
+        return false;
+    }
+    let whole = format!("{{{{ {text} }}}}");
+    let Ok(pieces) = scan::pieces(&whole) else { return false };
+    let [Piece::Tag(tag)] = &pieces[..] else { return false };
+    let is_known = |name| scope.contains(name) || SURROUNDINGS.iter().any(|(known, _)| *known == name);
+    let mut variables = tag.uses().filter(Use::is_variable).peekable();
+    let mut filters = tag.uses().filter(Use::is_filter).peekable();
+    let filtered = filters.peek().is_some() && variables.peek().is_some();
+    tag.sole_name().is_some_and(|name| scope.contains(name))
+        || filtered
+            && variables.all(|found| is_known(found.name))
+            && filters.all(|found| filters::KNOWN.iter().any(|(known, ..)| *known == found.name))
 }
 
 /// Every variable that is read, in any branch.

@@ -13,7 +13,7 @@ use tera::{Context, Tera, Value};
 use zeroize::Zeroizing;
 
 use super::context::{MASK, Surroundings, context};
-use super::derived::DerivedValues;
+use super::derived::{DerivedValues, text};
 use super::meter;
 use super::names::Scope;
 use super::path::Slot;
@@ -144,6 +144,26 @@ impl TemplateSet {
         }
         output.derived = view.derived;
         Problems::unless_none(problems, output)
+    }
+
+    /// One derived value, as text and as JSON; null as no text.
+    ///
+    /// # Errors
+    /// It, or what it is made from, cannot be evaluated.
+    pub fn derived(
+        &self,
+        name: &str,
+        parameters: &Parameters,
+        surroundings: Surroundings<'_>,
+    ) -> Result<(Zeroizing<String>, serde_json::Value), Problems> {
+        meter::begin();
+        let mut context = context(parameters, surroundings, |_| false);
+        let needed = self.derived.needed_for(name).unwrap_or_default();
+        let values = self.derived.evaluate(&self.engine, &mut context, Some(&needed)).map_err(Problems)?;
+        let value = values.into_iter().find(|(known, _)| *known == name).map(|(_, value)| value);
+        let value = value.unwrap_or_else(Value::none);
+        let text = if value.is_none() { String::new() } else { text(&value) };
+        Ok((Zeroizing::new(text), serde_json::to_value(&value).expect("plain data")))
     }
 
     /// What templates see.

@@ -173,7 +173,7 @@ fn a_condition_is_judged_by_all_that_its_parameters_can_be() {
         let mut problems = Vec::new();
         let set = TemplateSet::compile(vec![source], sources.collect(), Vec::new(), &declared, &mut problems);
         assert_eq!(problems, [], "{when}");
-        set.unreachable(&declared).iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        set.lint(&declared).iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     };
     for when in [
         "log == \"low\"",
@@ -230,13 +230,56 @@ fn a_condition_is_judged_by_all_that_its_parameters_can_be() {
         let mut problems = Vec::new();
         let set = TemplateSet::compile(Vec::new(), Vec::new(), sources.collect(), &declared, &mut problems);
         assert_eq!(problems, [], "{when}");
-        set.unreachable(&declared).iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        set.lint(&declared).iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     };
     assert_eq!((role("primary"), role("false")), (String::new(), String::new()));
     let want = "u:1:9: when is never true (`ip` is never null); correct it, or leave it out and name the state that there always is";
     assert_eq!(role("ip is none"), want);
     let unfit = judge("primary + 1 == 2");
     assert!(unfit.starts_with("t:4:9: `primary + 1 == 2` cannot be evaluated"), "{unfit}");
+}
+
+#[test]
+fn a_derived_value_that_lacks_its_braces_is_told_from_text() {
+    let judge = |text: &str| {
+        let toml = format!("zone = {text:?}\nother = \"{{{{ ip }}}}\"");
+        let table: BTreeMap<String, toml::Spanned<String>> = values::parse(&toml).expect("TOML");
+        let sources = table.into_iter().map(|(name, value)| DerivedSource::new("d", name, value, &toml, 0));
+        let mut problems = Vec::new();
+        let set = TemplateSet::compile(Vec::new(), sources.collect(), Vec::new(), &declared(), &mut problems);
+        assert_eq!(problems, [], "{text}");
+        set.lint(&declared()).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    for text in
+        ["ip", " other ", "ip | upper", "ip | network(mask=24) | prefix", "log | replace(from='a', to=ip)"]
+    {
+        let said = judge(text);
+        let want = format!(
+            "d:1:9: derived `zone` is the text `{0}` itself, and not its value; write {{{{ {0} }}}}",
+            text.trim()
+        );
+        assert!(said.len() == 1 && said[0].starts_with(&want), "{text}: {said:?}");
+    }
+    for text in [
+        "",
+        "eth0",
+        "an ip",
+        "ip/24",
+        "{{ ip }}",
+        "{{ 'ip' }}",
+        "{{ ip }} | upper",
+        "{% if primary %}ip | upper{% endif %}",
+        "yes | no",
+        "ip | other",
+        "unknown | upper",
+        "upper | lower | trim",
+        "show ip | first",
+        "'ip'",
+        "10.0.0.1 | upper",
+        "hypervisor",
+    ] {
+        assert_eq!(judge(text), Vec::<String>::new(), "{text}");
+    }
 }
 
 /// The templates in the documentation, and the values that it derives.
