@@ -65,48 +65,99 @@ pub(super) fn check(
     printed: impl Fn(&Tag<'_>) -> Printed,
     complain: &mut impl FnMut(usize, String),
 ) -> BTreeSet<usize> {
-    match escape {
+    let start = match escape {
         // What it prints has no meaning in any quotes.
-        Escape::None => BTreeSet::new(),
-        Escape::Json => walk::<json::Json>(body, pieces, printed, complain),
-        Escape::Yaml => walk::<yaml::Yaml>(body, pieces, printed, complain),
-        Escape::Xml => walk::<xml::Xml>(body, pieces, printed, complain),
-        Escape::Shell => walk::<shell::Shell>(body, pieces, printed, complain),
-        Escape::Ini => walk::<ini::Ini>(body, pieces, printed, complain),
+        Escape::None => return BTreeSet::new(),
+        Escape::Json => Any::Json(json::Json::start()),
+        Escape::Yaml => Any::Yaml(yaml::Yaml::start()),
+        Escape::Xml => Any::Xml(xml::Xml::start()),
+        Escape::Shell => Any::Shell(shell::Shell::start()),
+        Escape::Ini => Any::Ini(ini::Ini::start()),
+    };
+    walk(body, pieces, &start, printed, complain)
+}
+
+/// The reader of one format. An enum, so that the walk through the branches is compiled once and not for each: 20 KiB.
+#[derive(Clone)]
+enum Any {
+    Json(json::Json),
+    Yaml(yaml::Yaml),
+    Xml(xml::Xml),
+    Shell(shell::Shell),
+    Ini(ini::Ini),
+}
+
+/// Asks the reader, whichever it is.
+macro_rules! ask {
+    ($any:expr, $reader:ident => $answer:expr) => {
+        match $any {
+            Any::Json($reader) => $answer,
+            Any::Yaml($reader) => $answer,
+            Any::Xml($reader) => $answer,
+            Any::Shell($reader) => $answer,
+            Any::Ini($reader) => $answer,
+        }
+    };
+}
+
+impl Any {
+    fn text(&mut self, text: &str) {
+        ask!(self, reader => reader.text(text));
+    }
+
+    fn print(&mut self, what: Printed) -> Result<Place, &'static str> {
+        ask!(self, reader => reader.print(what))
+    }
+
+    fn join(&self, other: &Self) -> Option<Self> {
+        match (self, other) {
+            (Self::Json(a), Self::Json(b)) => a.join(b).map(Self::Json),
+            (Self::Yaml(a), Self::Yaml(b)) => a.join(b).map(Self::Yaml),
+            (Self::Xml(a), Self::Xml(b)) => a.join(b).map(Self::Xml),
+            (Self::Shell(a), Self::Shell(b)) => a.join(b).map(Self::Shell),
+            (Self::Ini(a), Self::Ini(b)) => a.join(b).map(Self::Ini),
+            // A file has one format.
+            _ => None,
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        ask!(self, reader => reader.is_open())
     }
 }
 
 /// A block that is open.
-enum Frame<R> {
+enum Frame {
     /// Where it stands, what was before it, where its branches ended, and whether it has an `else`.
     If {
         at: usize,
-        before: Option<R>,
-        ends: Vec<R>,
+        before: Option<Any>,
+        ends: Vec<Any>,
         has_else: bool,
     },
     For {
         at: usize,
-        before: Option<R>,
-        ends: Vec<R>,
+        before: Option<Any>,
+        ends: Vec<Any>,
     },
     /// What is captured is a text of its own.
     Set {
         at: usize,
-        before: Option<R>,
+        before: Option<Any>,
     },
 }
 
 /// `None` for where a reader is means that nothing comes here, behind a `break`.
-fn walk<R: Reader>(
+fn walk(
     body: &str,
     pieces: &[Piece<'_>],
+    start: &Any,
     printed: impl Fn(&Tag<'_>) -> Printed,
     complain: &mut impl FnMut(usize, String),
 ) -> BTreeSet<usize> {
     let mut comments = BTreeSet::new();
-    let mut now = Some(R::start());
-    let mut open: Vec<Frame<R>> = Vec::new();
+    let mut now = Some(start.clone());
+    let mut open: Vec<Frame> = Vec::new();
     for piece in pieces {
         let tag = match piece {
             Piece::Text(at) => {
@@ -138,7 +189,7 @@ fn walk<R: Reader>(
             }
             "for" => open.push(Frame::For { at, before: now.clone(), ends: Vec::new() }),
             "set" | "set_global" if !tag.assigns() => {
-                open.push(Frame::Set { at, before: now.replace(R::start()) });
+                open.push(Frame::Set { at, before: now.replace(start.clone()) });
             }
             "elif" | "else" => match open.last_mut() {
                 Some(Frame::If { before, ends, has_else, .. }) => {
@@ -161,7 +212,7 @@ fn walk<R: Reader>(
             }
             "endif" | "endfor" | "endset" | "endset_global" => {
                 let Some(frame) = open.pop() else { continue };
-                now = close(frame, now, complain);
+                now = close(frame, now, start, complain);
             }
             _ => {}
         }
@@ -181,7 +232,12 @@ fn walk<R: Reader>(
 }
 
 /// Where the reader is behind a block.
-fn close<R: Reader>(frame: Frame<R>, now: Option<R>, complain: &mut impl FnMut(usize, String)) -> Option<R> {
+fn close(
+    frame: Frame,
+    now: Option<Any>,
+    start: &Any,
+    complain: &mut impl FnMut(usize, String),
+) -> Option<Any> {
     let (at, what, mut ends) = match frame {
         Frame::If { at, before, mut ends, has_else } => {
             ends.extend(now);
@@ -194,7 +250,7 @@ fn close<R: Reader>(frame: Frame<R>, now: Option<R>, complain: &mut impl FnMut(u
             (at, "this {% for %} begins and ends", ends)
         }
         Frame::Set { at, before } => {
-            if now.is_some_and(|now| now.join(&R::start()).is_none()) {
+            if now.is_some_and(|now| now.join(start).is_none()) {
                 let message = "this {% set %} begins and ends at different sides of a quote or a comment; \
                                make each {% set %} whole in itself";
                 complain(at, message.to_owned());
