@@ -10,7 +10,8 @@
 //! | `expected/` | files that are new or changed afterwards; all others must be as they were |
 //!
 //! Every case runs the real binary: `plan`, which must change nothing; `apply`; and, where that succeeded, both again,
-//! which must find nothing to do. `BLESS=1` rewrites the three expectations; the diff is for a person to read.
+//! which must find nothing to do, and that without rendering anything. `BLESS=1` rewrites the three expectations; the diff
+//! is for a person to read.
 //! `OVF_AGENT` names another binary to try, for example the static one.
 
 #![expect(
@@ -94,6 +95,9 @@ fn run(case: &Path) -> Result<(), String> {
 
     let again = machine.agent("apply", Some(&report))?;
     machine.judge(&again, 0)?;
+    let log = String::from_utf8_lossy(&again.stderr);
+    let short = ["nothing has changed since the last pass", "the files stay as they are"];
+    expect(short.iter().any(|words| log.contains(words)), "the second apply made the files anew")?;
     expect(tree(&machine.root)? == after, "the second apply changed something")?;
     let told: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(&report).map_err(|e| e.to_string())?)

@@ -12,7 +12,9 @@ mod hooked;
 mod link;
 mod others;
 mod ready_hooks;
+mod rendering;
 pub mod run;
+mod unchanged;
 mod valued;
 
 use std::path::{Path, PathBuf};
@@ -24,17 +26,15 @@ use crate::apply;
 use crate::bus::Bus;
 use crate::config::{Absent, Config};
 use crate::detect::{Facts, Verdict};
-use crate::environment::{self, Environment, Platform};
-use crate::interfaces::Interfaces;
-use crate::parameters::Parameters;
+use crate::environment::{self, Environment};
 use crate::plan::{Past, Plan};
-use crate::problem::Problems;
 use crate::protocol;
 use crate::report::{Part, Report, Stage, Took};
 use crate::secrets;
 use crate::state::State;
+use crate::sys::accounts::Accounts;
 use crate::sys::{Error, Root, clock, process};
-use crate::template::{Explained, Output, Surroundings};
+use crate::template::DerivedValues;
 use crate::transport::boot::Boot;
 use crate::transport::{self, Document, Here, Source};
 
@@ -43,6 +43,7 @@ pub use finder::{Finder, Step};
 use hooked::Hooked;
 use others::Others;
 use ready_hooks::ReadyHooks;
+pub use unchanged::load;
 use valued::Made;
 
 /// The machine that a pass works on: its file tree, and what it was found to be.
@@ -269,81 +270,43 @@ impl Machine {
         };
         if let Some(why) = kept {
             info!(stage = "transport", "{why}");
-            let leftovers = compare::leftovers(&self.root, &config.state, past, config.templates.paths())?;
+            let templates = config.templates().map_err(|problems| Fault::configuration(&problems))?;
+            let leftovers = compare::leftovers(&self.root, &config.state, state, templates.paths())?;
             let (roles, debts) = (state.roles.clone(), state.owed.clone());
             let plan = Plan { kept, interrupted, roles, debts, ..Plan::sweeping(leftovers) };
             let ((made, hooked), next) = (Default::default(), state.clone());
             return Ok(Prepared { plan, first_boot, stale, made, hooked, next, memory });
         }
         let (parameters, made) = self.parameters_of(config, received.as_ref(), owner)?;
-        let mut rendered = self.render(config, &parameters, received.as_ref())?;
-        let derived = std::mem::take(&mut rendered.derived);
-        let begin = clock::now();
-        let plan = compare::compare(&self.root, config, past, rendered)?;
-        let mut plan = Plan { interrupted, debts: state.owed.clone(), ..plan };
         let digest = received.as_ref().map(|received| received.digest.clone());
         let source = received.as_ref().map(|received| received.source.to_string());
         let sent = received.as_ref().is_some_and(|received| received.source == Source::Channel);
         // Where the host sends one after the other, what they stand above is still the same.
         let beneath = self.found.clone().or_else(|| state.beneath.clone()).filter(|_| sent);
         let mut next = state.continued().with_instance(instance).with_document(digest, source, beneath);
-        plan.remember(&mut next);
+        let begin = clock::now();
+        // Everything that a file is made from is read once, so that what is remembered of it is what it was made from.
+        let interfaces = self.interfaces(received.as_ref());
+        let surroundings = self.surroundings(received.as_ref(), &interfaces);
+        let accounts = self.root.is_system().then(|| Accounts::read(&self.root));
+        let input = unchanged::input(config, &next, &parameters, surroundings, accounts.as_ref());
+        let unchanged = self.unchanged(config, &memory, input.as_ref()).filter(|_| !interrupted);
+        let (plan, derived) = match unchanged {
+            Some(plan) => (plan, DerivedValues::default()),
+            None => {
+                let mut rendered = rendering::render(config, &parameters, surroundings)?;
+                let derived = std::mem::take(&mut rendered.derived);
+                let plan = compare::compare(&self.root, config, past, rendered, accounts)?;
+                plan.remember(&mut next);
+                next.input = input.filter(|_| plan.makes_all_right());
+                (plan, derived)
+            }
+        };
+        let mut plan = Plan { interrupted, debts: state.owed.clone(), ..plan };
         let values = (&parameters, &derived);
         let hooked = self.hooked(config, &mut plan, &mut next, first_boot, values, received.as_ref());
-        self.took.template += micros_since(begin);
-        Ok(Prepared { plan, first_boot, stale, made, hooked, memory, next })
-    }
-
-    fn render(
-        &mut self,
-        config: &Config,
-        parameters: &Parameters,
-        received: Option<&Received>,
-    ) -> Result<Output> {
-        self.surrounded(received, |surroundings| {
-            config.templates.render(&config.parameters, parameters, surroundings)
-        })
-    }
-
-    /// Where the lines of the file at `path` come from, and the parameters' values; nothing where no template writes it.
-    ///
-    /// # Errors
-    /// A value breaks a rule, or a template cannot be rendered with it.
-    pub fn explain(
-        &mut self,
-        config: &Config,
-        received: Option<&Received>,
-        path: &Path,
-    ) -> Result<(Option<Explained>, Parameters)> {
-        let (parameters, _) = self.parameters(config, received)?;
-        let explained = self.surrounded(received, |surroundings| {
-            config.templates.explain(path, &config.parameters, &parameters, surroundings)
-        })?;
-        Ok((explained, parameters))
-    }
-
-    /// Does something with what templates see besides parameters.
-    fn surrounded<T>(
-        &mut self,
-        received: Option<&Received>,
-        render: impl FnOnce(Surroundings<'_>) -> std::result::Result<T, Problems>,
-    ) -> Result<T> {
-        let environment = received.map(|received| &received.environment);
-        let begin = clock::now();
-        let nowhere = Platform::default();
-        // Few platforms tell of adapters; where none does, there is nothing to look up.
-        let has_adapters = environment.is_some_and(|environment| !environment.adapters.is_empty());
-        let interfaces = if has_adapters { Interfaces::read(&self.root) } else { Interfaces::default() };
-        let surroundings = Surroundings {
-            platform: environment.map_or(&nowhere, |e| &e.platform),
-            hypervisor: self.verdict.vm,
-            environment_id: environment.map_or("", |e| &e.id),
-            adapters: environment.map_or(&[], |e| &e.adapters),
-            interfaces: &interfaces,
-        };
-        let rendered = render(surroundings).map_err(|problems| Fault::rendering(&problems))?;
         self.took.template = micros_since(begin);
-        Ok(rendered)
+        Ok(Prepared { plan, first_boot, stale, made, hooked, memory, next })
     }
 
     /// Makes it so. The second result is that of those who hear of the files: these stay, whatever it is.
@@ -383,7 +346,7 @@ impl Machine {
         }
         self.took.apply = micros_since(begin);
         let apply::Outcome { changed, wrong } = outcome;
-        let (total, removed) = (plan.changes.len(), plan.removed().count());
+        let (total, removed) = (plan.files(), plan.removed().count());
         info!(stage = "apply", generation, removed, "wrote {} of {total} files", changed.len() - removed);
         for change in plan.changed() {
             let file = &change.rendered;

@@ -38,6 +38,7 @@ use crate::ready::Gates;
 use crate::report::{Report, Stage};
 use crate::schema;
 use crate::sys::{self, Root, caller};
+use crate::template::TemplateSet;
 use crate::transport::{self, Place, Source};
 
 /// The largest facts file.
@@ -240,7 +241,7 @@ impl Common {
     /// anything waits: services that start meanwhile should not read files of two passes.
     fn load_for_pass(&self, machine: &Machine) -> std::result::Result<Config, Problems> {
         let layers = self.layers(&machine.root)?;
-        let config = Config::load(&layers);
+        let config = agent::load(&layers, &machine.root);
         let state = config.as_ref().map_or_else(|_| config::state_directory(&layers), |it| it.state.clone());
         if let Err(fault) = machine.recover(&state) {
             warn!(stage = "apply", "{}", fault.failure.message);
@@ -256,7 +257,7 @@ impl Common {
         let machine = Machine::new(self.root()?);
         let config = self.load_for_pass(&machine);
         let (source, report) = (self.source.clone(), self.report.clone());
-        let load = Box::new(move |root: &Root| self.load(root));
+        let load = Box::new(move |root: &Root| agent::load(&self.layers(root)?, root));
         agent::run::run(machine, config, agent::run::Options { source, report, load })
     }
 
@@ -310,7 +311,7 @@ impl Common {
         let (problems, summary, looked) = match self.load(&root) {
             Ok(config) => {
                 let mut problems = config.lint(image).map_err(|error| Fault::outside(&error))?;
-                problems.extend(config.hooks.idle);
+                problems.extend(config.hooks.idle.iter().cloned());
                 problems.sort();
                 let found = match problems.len() {
                     0 => "no problems".to_owned(),
@@ -323,7 +324,7 @@ impl Common {
                 let summary = format!(
                     "{}{hooks} and {}: {found}{}",
                     count(config.parameters.names().count(), "parameter"),
-                    count(config.templates.len(), "template"),
+                    count(config.templates().map_or(0, TemplateSet::len), "template"),
                     if image.is_some() { "" } else { UNSEEN }
                 );
                 (problems, summary, image.is_some())

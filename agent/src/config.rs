@@ -11,6 +11,7 @@ mod files;
 mod image;
 mod merge;
 mod roles;
+mod templates;
 pub(crate) mod values;
 
 use std::collections::BTreeMap;
@@ -23,17 +24,17 @@ use toml::Spanned;
 use complaints::Complaints;
 pub(crate) use complaints::parse_duration;
 pub use files::Layers;
-use files::TextFile;
 pub(crate) use files::is_template;
 use merge::Sources;
 use roles::RawRole;
+use templates::Templates;
 
 use crate::hooks::Hooks;
 use crate::parameters::{Declaration, Declared, Objection};
 use crate::problem::{At, Problem, Problems};
 use crate::ready;
 use crate::sys::{self, Root};
-use crate::template::{DerivedSource, TemplateSet, TemplateSource, nearest};
+use crate::template::{DerivedSource, nearest};
 use crate::transport;
 use crate::transport::wait::Patience;
 use crate::units::Role;
@@ -60,8 +61,7 @@ pub struct Config {
     pub version: Option<String>,
     /// What is run at which moment.
     pub hooks: Hooks,
-    /// The templates, compiled and checked against the declared names.
-    pub templates: TemplateSet,
+    templates: Templates,
     /// What units are to be, where the `when` of each is true.
     pub roles: Vec<Role>,
 }
@@ -133,6 +133,18 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load(layers: &Layers) -> Result<Self, Problems> {
+        Self::load_unless(layers, |_, _| false)
+    }
+
+    /// The same, without compiling the templates where `is_known` says so of the state directory and [`Config::digest`]: that
+    /// this program has compiled them already, and found nothing wrong.
+    ///
+    /// # Errors
+    /// Everything else that is wrong with it.
+    pub fn load_unless(
+        layers: &Layers,
+        is_known: impl FnOnce(&Path, &[u8]) -> bool,
+    ) -> Result<Self, Problems> {
         let sources = Sources::new(layers.settings()?);
         let raw: Raw = sources.read().map_err(Problems)?;
         let mut problems = Vec::new();
@@ -179,12 +191,12 @@ impl Config {
             DerivedSource::new(&file.name, name, value, &file.text, start)
         });
         let derived = derived.collect();
-        let files = layers.templates(&mut problems).into_iter();
-        let files = files.map(|TextFile { name, text }| TemplateSource { file: name, text }).collect();
-        let templates = TemplateSet::compile(files, derived, conditions, &declared, &mut problems);
-        for (file, path, at) in templates.touching(&state) {
-            let message = format!("writes {path}, which is the agent's own ([state] directory)");
-            problems.push(Problem::at(file, at, message));
+        let texts = layers.templates(&mut problems);
+        let digest = templates::digest(&sources, &texts);
+        let from = templates::Sources { templates: texts, derived, conditions };
+        let templates = Templates::new(from, digest);
+        if !problems.is_empty() || !digest.is_some_and(|digest| is_known(&state, &digest)) {
+            templates.compile(&declared, &state, &mut problems);
         }
         let (list, idle) = layers.hooks(&mut problems);
         let hooks = Hooks { list, idle, timeout };
@@ -210,9 +222,13 @@ impl Config {
     /// # Errors
     /// The image's accounts cannot be read.
     pub fn lint(&self, image: Option<&Root>) -> sys::Result<Vec<Problem>> {
-        let mut problems = self.templates.lint(&self.parameters);
+        let templates = match self.templates() {
+            Ok(templates) => templates,
+            Err(Problems(problems)) => return Ok(problems),
+        };
+        let mut problems = templates.lint(&self.parameters);
         if let Some(image) = image {
-            problems.extend(image::check(&self.templates, image)?);
+            problems.extend(image::check(templates, image)?);
         }
         problems.sort();
         Ok(problems)

@@ -119,6 +119,8 @@ impl Past<'_> {
 pub struct Plan {
     /// The files, by path.
     pub changes: Vec<Change>,
+    /// How many more files are as the last pass left them, which nothing was rendered for.
+    pub as_before: usize,
     /// Files that no template makes any more, by path.
     pub removals: Vec<Removal>,
     /// What an interrupted pass left behind, to be removed.
@@ -165,7 +167,18 @@ impl Plan {
 
     /// How many files it is about.
     pub fn len(&self) -> usize {
-        self.changes.len() + self.removals.len()
+        self.files() + self.removals.len()
+    }
+
+    /// How many files templates make.
+    pub fn files(&self) -> usize {
+        self.changes.len() + self.as_before
+    }
+
+    /// Whether after it every file that is remembered is as its template has it.
+    pub fn makes_all_right(&self) -> bool {
+        self.changes.iter().all(|change| change.action != Action::Kept)
+            && self.removals.iter().all(|removal| removal.action == Action::Removed)
     }
 
     /// Whether there is nothing to do.
@@ -205,13 +218,13 @@ impl Plan {
     /// What `next` is to remember, once the plan is applied.
     pub fn remember(&self, next: &mut State) {
         let mut files = BTreeMap::new();
-        for Change { rendered, action, .. } in &self.changes {
+        for Change { rendered, ids, action, .. } in &self.changes {
             let known = next.files.remove(&rendered.path);
             let written = match action {
                 Action::Kept | Action::Removed => known,
-                Action::New => Some(next.written(rendered, true)),
+                Action::New => Some(next.written(rendered, *ids, true)),
                 Action::Changed | Action::Unchanged => {
-                    Some(next.written(rendered, known.is_some_and(|known| known.ours)))
+                    Some(next.written(rendered, *ids, known.is_some_and(|known| known.ours)))
                 }
             };
             files.extend(written.map(|written| (rendered.path.clone(), written)));

@@ -6,6 +6,9 @@
 
 #![forbid(unsafe_code)]
 
+mod digest;
+mod files;
+mod input;
 mod instance;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,14 +16,16 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::hooks;
+use crate::plan::Ids;
 use crate::sys::place::{Lock, Place, Places, Staged};
 use crate::sys::{self, Root, process};
 use crate::template::{Rendered, Rules};
 use crate::units::{Role, Units, Verb, owe};
 
+pub use digest::{Digest, salted};
+pub use input::Input;
 pub use instance::Instance;
 
 const FILE: &str = "state.json";
@@ -59,8 +64,11 @@ pub struct State {
     #[serde(default)]
     salt: String,
     /// The files as they were written, or found right.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "files::read")]
     pub files: BTreeMap<PathBuf, Written>,
+    /// What the last pass was made from, if it left every file as its template has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Input>,
     /// What is still to be done about changed files.
     #[serde(default, skip_serializing_if = "Owed::is_empty")]
     pub owed: Owed,
@@ -79,6 +87,9 @@ pub struct Written {
     pub template: String,
     /// Permission bits.
     pub mode: u32,
+    /// Owner and group, where they were compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ids: Option<(u32, u32)>,
     /// The salted digest of its content.
     pub digest: String,
     /// Whether we made it; one that was right before we came is not ours to remove.
@@ -138,6 +149,7 @@ impl Default for State {
             instance: None,
             salt: String::new(),
             files: BTreeMap::new(),
+            input: None,
             owed: Owed::default(),
             roles: Vec::new(),
             hooks: hooks::Remembered::default(),
@@ -181,10 +193,11 @@ impl State {
     }
 
     /// What is to be remembered of a file that is as it should be; `ours` where we made it.
-    pub fn written(&self, file: &Rendered, ours: bool) -> Written {
+    pub fn written(&self, file: &Rendered, ids: Ids, ours: bool) -> Written {
         Written {
             template: file.template.clone(),
             mode: file.mode,
+            ids: ids.owner.zip(ids.group),
             digest: self.digest(file.content.as_bytes()),
             ours,
             keep: file.rules.keep_absent,
@@ -298,16 +311,6 @@ impl State {
         root.make_dir(directory, 0o700)?;
         root.lock(directory.join(LOCK))
     }
-}
-
-/// A digest of parts, each with its length, and of a salt before them.
-pub fn salted(salt: &str, parts: &[&[u8]]) -> String {
-    let mut hasher = Sha256::new();
-    for part in std::iter::once(&salt.as_bytes()).chain(parts) {
-        hasher.update((part.len() as u64).to_le_bytes());
-        hasher.update(part);
-    }
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 pub use condition::ConditionSource;
-pub use context::{MASK, Surroundings};
+pub use context::{MASK, Surroundings, feed};
 pub use derived::{DerivedSource, DerivedValues};
 pub use front_matter::Escape;
 pub(crate) use names::nearest;

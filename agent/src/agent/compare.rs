@@ -16,7 +16,7 @@ use crate::apply::{self, TARGET_LIMIT};
 use crate::config::Config;
 use crate::plan::{Gone, Ids, Past, Plan};
 use crate::report::Part;
-use crate::state::Written;
+use crate::state::{State, Written};
 use crate::sys::accounts::Accounts;
 use crate::sys::place::{Current, Place, Places};
 use crate::sys::{self, Root, process};
@@ -27,16 +27,24 @@ use crate::units::{Role, roles};
 type Identity = (u64, u64, OsString);
 
 /// Reads what is where the files should go. Under a root that stands for another machine nobody's number is known, so
-/// owners are shown and not compared.
-pub(super) fn compare(root: &Root, config: &Config, past: Past<'_>, output: Output) -> Result<Plan> {
+/// owners are shown and not compared: there are no `accounts`.
+pub(super) fn compare(
+    root: &Root,
+    config: &Config,
+    past: Past<'_>,
+    output: Output,
+    accounts: Option<sys::Result<Accounts>>,
+) -> Result<Plan> {
     let Output { files: rendered, absent, conditions, .. } = output;
     let fail = |error: &(dyn std::error::Error + 'static)| {
         Fault::new(Part::Apply, "ApplyFailed", Exit::Failed, error)
     };
     let named = rendered.iter().any(|file| file.owner.is_some() || file.group.is_some());
-    let read = || if named { Accounts::read(root) } else { Ok(Accounts::default()) };
-    let accounts = root.is_system().then(read).transpose();
-    let accounts = accounts.map_err(|error| fail(&error))?;
+    let accounts = match accounts {
+        Some(Err(error)) if named => return Err(fail(&error)),
+        accounts => accounts.map(sys::Result::unwrap_or_default),
+    };
+    let templates = config.templates().map_err(|problems| Fault::configuration(&problems))?;
     let mut files = Vec::new();
     let mut places = Places::new(root);
     let mut taken = BTreeMap::new();
@@ -59,11 +67,11 @@ pub(super) fn compare(root: &Root, config: &Config, past: Past<'_>, output: Outp
         absent.iter().map(|absent| (absent.path.as_path(), absent.keep)).collect();
     let keep = |path: &Path, written: &Written| {
         // The file of an element that is gone is no template's to speak of; what its template said then holds.
-        let then = || config.templates.has(&written.template).then_some(written.keep);
+        let then = || templates.has(&written.template).then_some(written.keep);
         said.get(path).copied().or_else(then)
     };
     let gone = gone(past, &files, &taken, &keep, &mut places);
-    let leftovers = leftovers.of(root, &config.state, past, &mut places)?;
+    let leftovers = leftovers.of(root, &config.state, past.state, &mut places)?;
     let holds = |unit: &str| conditions.get(unit).copied().unwrap_or(true);
     let roles = config.roles.iter().map(|role| Role { holds: holds(&role.unit), ..role.clone() });
     Ok(Plan {
@@ -76,7 +84,7 @@ pub(super) fn compare(root: &Root, config: &Config, past: Past<'_>, output: Outp
 pub(super) fn leftovers<'a>(
     root: &Root,
     directory: &Path,
-    past: Past<'_>,
+    state: &State,
     paths: impl Iterator<Item = &'a Path>,
 ) -> Result<Vec<PathBuf>> {
     let mut places = Places::new(root);
@@ -84,7 +92,7 @@ pub(super) fn leftovers<'a>(
     for path in paths {
         leftovers.perhaps_beside(&mut places, path);
     }
-    leftovers.of(root, directory, past, &mut places)
+    leftovers.of(root, directory, state, &mut places)
 }
 
 /// Files that are remembered, and that no template makes now. That one of them cannot be looked at is no reason to leave
@@ -116,14 +124,16 @@ fn gone(
 
 /// What interrupted passes left behind, each directory looked at once.
 #[derive(Default)]
-struct Leftovers {
-    looked_at: BTreeSet<PathBuf>,
+pub(super) struct Leftovers {
+    looked_at: BTreeSet<OsString>,
     found: Vec<PathBuf>,
 }
 
 impl Leftovers {
-    fn beside(&mut self, place: &Place) -> sys::Result<()> {
-        if self.looked_at.insert(place.directory().to_path_buf()) {
+    pub(super) fn beside(&mut self, place: &Place) -> sys::Result<()> {
+        let directory = place.directory().as_os_str();
+        if !self.looked_at.contains(directory) {
+            self.looked_at.insert(directory.to_owned());
             self.found.extend(place.leftovers()?);
         }
         Ok(())
@@ -131,7 +141,7 @@ impl Leftovers {
 
     /// A directory that is gone, or behind a link by now, has nothing that we could remove.
     fn perhaps_beside(&mut self, places: &mut Places<'_>, path: &Path) {
-        if path.parent().is_some_and(|parent| !self.looked_at.contains(parent))
+        if path.parent().is_some_and(|parent| !self.looked_at.contains(parent.as_os_str()))
             && let Ok(place) = places.place(path)
         {
             let _ = self.beside(&place);
@@ -139,14 +149,14 @@ impl Leftovers {
     }
 
     /// Those, and what is in the directories that are remembered, and in the agent's own.
-    fn of(
+    pub(super) fn of(
         mut self,
         root: &Root,
         directory: &Path,
-        past: Past<'_>,
+        state: &State,
         places: &mut Places<'_>,
     ) -> Result<Vec<PathBuf>> {
-        for path in past.state.files.keys() {
+        for path in state.files.keys() {
             self.perhaps_beside(places, path);
         }
         // Where nothing was ever applied there is no state directory, and nothing in it.

@@ -39,7 +39,7 @@ fn machine() -> (tempfile::TempDir, Root, State) {
         fs::set_permissions(dir.path().join(name), fs::Permissions::from_mode(0o644)).expect("chmod");
     }
     let mut state = State::default().with_generation(1).continued();
-    let written = state.written(&rendered("/etc/gone", "old"), true);
+    let written = state.written(&rendered("/etc/gone", "old"), Ids::default(), true);
     state.files.insert("/etc/gone".into(), written);
     root.make_dir(STATE, 0o700).expect("made");
     state.save(&mut Places::new(&root), Path::new(STATE)).expect("saved");

@@ -47,7 +47,7 @@ impl Common {
         let root = self.root()?;
         let mut config = self.config(&root)?;
         if let Some(name) = &wanted.template
-            && !config.templates.keep_only(name)
+            && !config.keep_only(name)
         {
             return Err(Fault::usage(format!("`{name}` is no template, and no path that one writes")));
         }
@@ -122,7 +122,8 @@ fn rendered(config: &Config, root: &Root, environment: Option<&Environment>) -> 
         adapters: &environment.adapters,
         interfaces: &Interfaces::read(root),
     };
-    let output = config.templates.render(&config.parameters, &parameters, surroundings);
+    let templates = config.templates().map_err(|problems| Fault::configuration(&problems))?;
+    let output = templates.render(&config.parameters, &parameters, surroundings);
     output.map_err(|problems| Fault::rendering(&problems))
 }
 

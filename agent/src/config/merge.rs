@@ -38,6 +38,11 @@ impl Sources {
         Self(files.into_iter().map(place).collect())
     }
 
+    /// The files, in their order.
+    pub(super) fn files(&self) -> impl Iterator<Item = &TextFile> {
+        self.0.iter().map(|(_, file)| file)
+    }
+
     /// A problem at a byte of the document.
     pub(super) fn problem(&self, byte: usize, message: impl Into<String>) -> Problem {
         let (file, start) = self.file(byte);

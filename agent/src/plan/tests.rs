@@ -84,7 +84,7 @@ fn no_sensitive_value_old_or_new_is_shown() {
 /// A state that remembers `/a` with this content.
 fn remembered(content: &str, ours: bool) -> State {
     let mut state = State::default().with_generation(1).continued();
-    let written = state.written(&rendered("/a", content, Shown::Content), ours);
+    let written = state.written(&rendered("/a", content, Shown::Content), Ids::default(), ours);
     state.files.insert("/a".into(), written);
     state
 }

@@ -27,6 +27,11 @@ impl Accounts {
         Ok(Self { passwd: text("/etc/passwd")?, group: text("/etc/group")? })
     }
 
+    /// Both files.
+    pub fn texts(&self) -> [&str; 2] {
+        [&self.passwd, &self.group]
+    }
+
     /// A user's number; root is 0 whatever the file says.
     pub fn user(&self, name: &str) -> Option<u32> {
         if name == "root" { Some(0) } else { number(&self.passwd, name) }

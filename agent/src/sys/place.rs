@@ -72,7 +72,8 @@ pub struct Lock {
 #[derive(Debug)]
 pub struct Places<'a> {
     root: &'a Root,
-    open: BTreeMap<PathBuf, Rc<Directory>>,
+    /// By their paths as texts: to compare paths part by part costs more than all else that is done for a file.
+    open: BTreeMap<OsString, Rc<Directory>>,
     labelled: Option<bool>,
     /// Whether the policy answers: one who does not is not asked a thousand times.
     policy_answers: bool,
@@ -92,13 +93,13 @@ impl<'a> Places<'a> {
         let path = path.as_ref();
         let (parent, name) = split(path)
             .ok_or_else(|| Error::new("write", path, io::Error::from(io::ErrorKind::InvalidInput)))?;
-        let dir = match self.open.get(parent) {
+        let dir = match self.open.get(parent.as_os_str()) {
             Some(dir) => Rc::clone(dir),
             None => {
                 let fd = self.root.trusted_dir(parent);
                 let fd = fd.map_err(|source| Error::new("open the directory", parent, source))?;
                 let dir = Rc::new(Directory { fd, identity: OnceCell::new() });
-                self.open.insert(parent.to_path_buf(), Rc::clone(&dir));
+                self.open.insert(parent.into(), Rc::clone(&dir));
                 dir
             }
         };

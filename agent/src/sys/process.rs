@@ -1,4 +1,6 @@
-//! This process: who it runs as, what its standard error is, what its service manager told it.
+//! This process: what program it is, who it runs as, what its standard error is, what its service manager told it.
+
+use std::io::Read;
 
 /// The effective user, 0 for root.
 pub fn euid() -> u32 {
@@ -33,6 +35,14 @@ pub fn stderr_is_unattended() -> bool {
         Ok(_) => false,
         Err(_) => true,
     }
+}
+
+/// What tells this program from any other, and from any other build of it: the first page of its file, which has the sizes of
+/// all its parts, and in what we ship the linker's digest of them (`--build-id`). `None` where there is no `/proc` yet.
+pub fn stamp() -> Option<Vec<u8>> {
+    let mut page = Vec::with_capacity(4096);
+    std::fs::File::open("/proc/self/exe").ok()?.take(4096).read_to_end(&mut page).ok()?;
+    Some(page)
 }
 
 /// Sixteen hexadecimal digits that no other process has.

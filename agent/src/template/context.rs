@@ -12,6 +12,7 @@ use tera::{Context, Value};
 use crate::environment::{Adapter, Platform};
 use crate::interfaces::Interfaces;
 use crate::parameters::{self, Parameters};
+use crate::state::Digest;
 
 /// What stands in a sensitive value's place where people look.
 pub const MASK: &str = "********";
@@ -74,6 +75,52 @@ pub(super) fn context(
     surroundings: Surroundings<'_>,
     masked: impl Fn(&str) -> bool,
 ) -> Context {
+    let mut context = Context::new();
+    for (name, value) in parameters.iter() {
+        let value = if masked(name) { mask(value) } else { tera_value(value) };
+        context.insert_value(name.to_owned(), value);
+    }
+    around(surroundings).into_iter().for_each(|(name, value)| context.insert_value(name, value));
+    context
+}
+
+/// Adds everything that a template sees to a digest: of one set of templates, equal digests make equal files.
+pub fn feed(digest: &mut Digest, parameters: &Parameters, surroundings: Surroundings<'_>) {
+    for (name, value) in parameters.iter() {
+        digest.add(name.as_bytes());
+        feed_value(digest, &tera_value(value));
+    }
+    for (name, value) in around(surroundings) {
+        digest.add(name.as_bytes());
+        feed_value(digest, &value);
+    }
+}
+
+/// Without more copies of a text, for it may be secret.
+fn feed_value(digest: &mut Digest, value: &Value) {
+    if let Some(text) = value.as_str() {
+        digest.add(b"text");
+        digest.add(text.as_bytes());
+    } else if let Some(list) = value.as_array() {
+        digest.add(b"list");
+        digest.add(&list.len().to_le_bytes());
+        list.iter().for_each(|item| feed_value(digest, item));
+    } else if let Some(map) = value.as_map() {
+        digest.add(b"map");
+        digest.add(&map.len().to_le_bytes());
+        for (key, value) in map {
+            digest.add(key.to_string().as_bytes());
+            feed_value(digest, value);
+        }
+    } else {
+        // A number, a truth value or null. Which it is follows from the parameter's type, but for null.
+        digest.add(if value.is_none() { &b"null"[..] } else { b"other" });
+        digest.add(value.to_string().as_bytes());
+    }
+}
+
+/// What a template sees besides parameters.
+fn around(surroundings: Surroundings<'_>) -> [(&'static str, Value); 4] {
     #[derive(Serialize)]
     struct PlatformFields<'a> {
         kind: Option<&'a str>,
@@ -93,11 +140,6 @@ pub(super) fn context(
         unit: Option<u32>,
         ifname: Option<&'a str>,
     }
-    let mut context = Context::new();
-    for (name, value) in parameters.iter() {
-        let value = if masked(name) { mask(value) } else { tera_value(value) };
-        context.insert_value(name.to_owned(), value);
-    }
     let Platform { kind, version, vendor, locale, timezone } = surroundings.platform;
     let platform = PlatformFields {
         kind: kind.as_deref(),
@@ -106,9 +148,6 @@ pub(super) fn context(
         locale: locale.as_deref(),
         timezone: *timezone,
     };
-    context.insert("platform", &platform);
-    context.insert("hypervisor", surroundings.hypervisor);
-    context.insert("environment", &EnvironmentFields { id: surroundings.environment_id });
     let mut adapters = Vec::new();
     for adapter in surroundings.adapters {
         let Adapter { mac, network, unit } = adapter;
@@ -119,6 +158,10 @@ pub(super) fn context(
             ifname: surroundings.interfaces.name(adapter),
         });
     }
-    context.insert("adapters", &adapters);
-    context
+    [
+        ("platform", Value::from_serializable(&platform)),
+        ("hypervisor", Value::from(surroundings.hypervisor)),
+        ("environment", Value::from_serializable(&EnvironmentFields { id: surroundings.environment_id })),
+        ("adapters", Value::from_serializable(&adapters)),
+    ]
 }

@@ -12,6 +12,10 @@ pub(crate) const TRIALS: &[(&str, Test)] = &[
     ("pass: a file that its check refuses is not written, and nothing of its content is told", checked),
     ("pass: what verify refuses is taken back before any unit hears of it", verified),
     ("pass: units hear of a change, once", told),
+    (
+        "pass: one that finds nothing changed is short, until an owner, an account or a role is another",
+        unchanged,
+    ),
     ("pass: a unit that refuses its file has all files taken back, and the others hear of it", refused),
     ("pass: a debt that cannot be paid yet keeps no other file from being written", debts),
     ("pass: a drop-in that names no unit makes systemd read its unit files again", unit_files),
@@ -111,6 +115,47 @@ fn told(bench: &Bench<'_>) -> Result<()> {
     let (report, log) = apply(&mut vm, "good")?;
     assert_eq!((&report["failure"], &report["changed"]), (&Value::Null, &Value::Array(Vec::new())), "{log}");
     assert_eq!(vm.run("wc -l < /run/app.read")?, "2\n", "nothing changed, so nobody hears of anything");
+    Ok(())
+}
+
+/// What only the running system has; all else is in `tests/unchanged.rs`.
+fn unchanged(bench: &Bench<'_>) -> Result<()> {
+    let mut vm = guest(bench, "owner = \"app\"\ngroup = \"app\"\n")?;
+    vm.run("echo app:x:500:500::/:/bin/false >> /etc/passwd; echo app:x:500: >> /etc/group")?;
+    let is_short = |vm: &mut Vm| {
+        let (report, log) = apply(vm, "good")?;
+        assert_eq!(report["failure"], Value::Null, "{log}");
+        anyhow::Ok(log.contains("nothing has changed since the last pass"))
+    };
+    let is = |vm: &mut Vm| vm.run("stat -c '%u:%g %a' /etc/app.conf");
+    assert!(!is_short(&mut vm)?, "the first one");
+    assert!(is_short(&mut vm)?, "the second one");
+    assert_eq!(is(&mut vm)?, "500:500 600\n");
+    for (what, change, want) in [
+        ("the file's owner", "chown 0 /etc/app.conf", "500:500 600\n"),
+        ("the file's group", "chgrp 0 /etc/app.conf", "500:500 600\n"),
+        ("the file's mode", "chmod 640 /etc/app.conf", "500:500 600\n"),
+        ("a user's number", "sed -i s/^app:x:500/app:x:501/ /etc/passwd", "501:500 600\n"),
+        ("a group's number", "sed -i s/^app:x:500/app:x:502/ /etc/group", "501:502 600\n"),
+        ("a user whom no template names", "echo other:x:9:9::/:/bin/sh >> /etc/passwd", "501:502 600\n"),
+    ] {
+        vm.run(change)?;
+        assert!(!is_short(&mut vm)?, "{what}");
+        assert_eq!(is(&mut vm)?, want, "{what}");
+        assert!(is_short(&mut vm)?, "after {what}");
+    }
+
+    // Roles are seen to whatever has changed, and one that is to be undone makes a pass like any other.
+    let role = "[[units]]\nname = \"app.service\"\nstate = \"started\"\n\
+        [[units]]\nname = \"other.service\"\nstate = \"masked\"\n";
+    vm.put(&Files::new().with("/etc/ovf-agent/agent.d/role.toml", role))?;
+    assert!(!is_short(&mut vm)?, "a role");
+    vm.run("systemctl stop app")?;
+    assert!(is_short(&mut vm)?, "the same role");
+    assert_eq!(vm.run("systemctl is-active app")?, "active\n");
+    vm.run("rm /etc/ovf-agent/agent.d/role.toml")?;
+    assert!(!is_short(&mut vm)? && !is_short(&mut vm)?, "a mask that is undone, and is then forgotten");
+    assert!(is_short(&mut vm)?, "when that is done");
     Ok(())
 }
 
