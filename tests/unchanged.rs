@@ -39,7 +39,7 @@ url = "http://{{ listen }}/"
 "#;
 
 /// Templates by name: front matter and body.
-const TEMPLATES: [(&str, &str, &str); 10] = [
+const TEMPLATES: [(&str, &str, &str); 11] = [
     (
         "plain",
         "path = '/etc/app/plain.conf'\nescape = 'ini'",
@@ -69,6 +69,11 @@ const TEMPLATES: [(&str, &str, &str); 10] = [
         "a = {{ hypervisor }} {{ environment.id }} {{ platform.locale | default(value='-') }} {{ platform.timezone | default(value=0) }}\n",
     ),
     ("edited", "path = '/etc/app/edited.conf'\nescape = 'ini'\nkeep-edits = true", "by us\n"),
+    (
+        "stays",
+        "path = '/etc/app/stays.conf'\nescape = 'ini'\nwhen = 'level != \"gone\"'\nabsent = 'keep'",
+        "it stays\n",
+    ),
     ("once", "path = '/etc/app/once.conf'\nescape = 'ini'\nonce = true", "at first {{ level }}\n"),
 ];
 
@@ -446,6 +451,17 @@ const CHANGES: &[Change] = &[
         |g| {
             g.write(BOOT, "boot-2\n");
             g.write("etc/app/once.conf", "by hand\n");
+        },
+        false,
+        false,
+    ),
+    ("a file that stays though it is not wanted", |g| g.edit(ENV, "\"low\"", "\"gone\""), false, false),
+    (
+        "a file that is written once is gone, and forgotten",
+        |g| {
+            g.write(BOOT, "boot-2\n");
+            g.write(STATE, "{");
+            g.remove("etc/app/once.conf");
         },
         false,
         false,

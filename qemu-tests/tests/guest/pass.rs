@@ -148,7 +148,13 @@ fn unchanged(bench: &Bench<'_>) -> Result<()> {
     // Roles are seen to whatever has changed, and one that is to be undone makes a pass like any other.
     let role = "[[units]]\nname = \"app.service\"\nstate = \"started\"\n\
         [[units]]\nname = \"other.service\"\nstate = \"masked\"\n";
-    vm.put(&Files::new().with("/etc/ovf-agent/agent.d/role.toml", role))?;
+    let other = "[Service]\nExecStart=/bin/sleep infinity\n";
+    vm.put(
+        &Files::new()
+            .with("/etc/ovf-agent/agent.d/role.toml", role)
+            .with("/usr/lib/systemd/system/other.service", other),
+    )?;
+    vm.run("systemctl daemon-reload")?;
     assert!(!is_short(&mut vm)?, "a role");
     vm.run("systemctl stop app")?;
     assert!(is_short(&mut vm)?, "the same role");
