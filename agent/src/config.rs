@@ -256,6 +256,8 @@ pub fn is_plain_path(path: &Path) -> bool {
         && path.components().all(|part| matches!(part, RootDir | Normal(_)))
         && !path.as_os_str().as_encoded_bytes().ends_with(b"/")
         && !path.as_os_str().as_encoded_bytes().iter().any(u8::is_ascii_control)
+        // One file is written in one way, so that two that are one are seen to be.
+        && !["//", "/./"].iter().any(|twice| path.to_string_lossy().contains(twice))
 }
 
 /// What the TOML reader found, at its position. Its message speaks of the file's own text alone.
@@ -330,6 +332,8 @@ mod tests {
             ("/a b", true),
             ("etc/a", false),
             ("/etc/../a", false),
+            ("/etc//a", false),
+            ("/etc/./a", false),
             ("/etc/", false),
             ("/etc/a\0b", false),
             ("/etc/a\nb", false),

@@ -23,6 +23,7 @@ mod refusal;
 mod render;
 mod rules;
 mod scan;
+mod secrecy;
 mod trace;
 mod unit;
 
@@ -86,6 +87,8 @@ struct Template {
     when: Option<Unit>,
     body: Unit,
     sensitive: bool,
+    /// Whether it can be shown with its secrets masked.
+    maskable: bool,
 }
 
 impl TemplateSet {
@@ -285,6 +288,7 @@ impl Template {
             problems.push(Problem { file: file.clone(), at, message });
         }
         let sensitive = secret.is_some();
+        let maskable = !sensitive || secrecy::can_be_masked(body, scope);
         if problems.len() != before {
             return None;
         }
@@ -300,6 +304,7 @@ impl Template {
             when,
             body: unit?,
             sensitive,
+            maskable,
             file,
         })
     }

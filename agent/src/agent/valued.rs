@@ -16,7 +16,6 @@ use crate::parameters::{Generated, Parameters, Value};
 use crate::secrets;
 use crate::state::Instance;
 use crate::sys::{Root, clock};
-use crate::template::Surroundings;
 
 /// The secrets that a pass makes.
 #[derive(Debug, Default)]
@@ -74,9 +73,10 @@ impl Machine {
         parameters: &Parameters,
         name: &str,
     ) -> Result<(Zeroizing<String>, serde_json::Value)> {
-        let evaluate =
-            |surroundings: Surroundings<'_>| config.templates.derived(name, parameters, surroundings);
-        self.surrounded(received, evaluate)
+        let interfaces = self.interfaces(received);
+        let surroundings = self.surroundings(received, &interfaces);
+        let templates = config.templates().map_err(|problems| Fault::configuration(&problems))?;
+        templates.derived(name, parameters, surroundings).map_err(|problems| Fault::rendering(&problems))
     }
 
     /// The values of parameters for a known instance, and the secrets that had to be made.

@@ -15,13 +15,14 @@ impl Common {
         let mut machine = Machine::new(self.root()?);
         let config = self.config(&machine.root)?;
         let declared = &config.parameters;
-        let derived = config.templates.derived_from(key);
+        let templates = config.templates().map_err(|problems| Fault::configuration(&problems))?;
+        let derived = templates.derived_from(key);
         let parameter = if declared.contains(key) { Some(key) } else { declared.name_of_key(key) };
         let (kind, name) = match (&derived, parameter) {
             (Some(_), _) => ("derived value", key),
             (None, Some(name)) => ("parameter", name),
             (None, None) => {
-                let known: Vec<_> = declared.names().chain(config.templates.derived_names()).collect();
+                let known: Vec<_> = declared.names().chain(templates.derived_names()).collect();
                 let message = format!(
                     "`{key}` is no declared parameter, nor the key of one, nor a derived value; there are {}",
                     known.join(", ")
@@ -29,7 +30,7 @@ impl Common {
                 return Err(Fault::usage(message));
             }
         };
-        if (declared.is_sensitive(name) || config.templates.is_sensitive(name)) && !show_sensitive {
+        if (declared.is_sensitive(name) || templates.is_sensitive(name)) && !show_sensitive {
             let message = format!("{kind} `{name}` is sensitive; add --show-sensitive to print it");
             return Err(Fault::usage(message));
         }

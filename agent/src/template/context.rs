@@ -59,6 +59,8 @@ fn mask(value: &parameters::Value) -> Value {
     use parameters::Value as Own;
     match value {
         Own::Null => Value::none(),
+        // One that is there and empty is as false as it was.
+        Own::String(text) if text.is_empty() => Value::from(""),
         // Safe, so that it is printed in every escape mode.
         Own::String(_) | Own::Int(_) | Own::Uint(_) | Own::Real(_) | Own::Bool(_) => Value::safe_string(MASK),
         Own::List(items) => items.iter().map(mask).collect::<Vec<_>>().into(),

@@ -265,6 +265,7 @@ impl Template {
         })?;
         let content = Zeroizing::new(self.body.render(engine, &plain, meter::FILE)?);
         let shown = match &view.masked {
+            _ if !self.maskable => Shown::Nothing,
             Some(masked) if self.sensitive => {
                 let masked = with(masked, element, secret);
                 self.body.render(engine, &masked, meter::FILE).map_or(Shown::Nothing, Shown::Masked)

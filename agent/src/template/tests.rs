@@ -312,3 +312,33 @@ fn the_documented_templates_are_right() {
     TemplateSet::compile(templates, derived.collect(), Vec::new(), &declared, &mut problems);
     assert_eq!(problems, []);
 }
+
+#[test]
+fn a_file_is_shown_with_masks_where_only_prints_depend_on_its_secrets() {
+    let toml = "pw = { key = 'pw', type = 'string', sensitive = true }\nf = { key = 'f', type = 'bool', sensitive = true }\n\
+                l = { key = 'l', type = 'list<string>', sensitive = true }\nip = { key = 'ip', type = 'ip' }";
+    let declarations: BTreeMap<String, Declaration> = values::parse(toml).expect("TOML");
+    let mut declared = Declared::default();
+    for (name, declaration) in declarations {
+        declared.insert(name, declaration).expect("sound");
+    }
+    let derived = BTreeMap::new();
+    let scope = super::Scope { declared: &declared, derived: &derived, each: None };
+    for (body, want) in [
+        ("{{ pw }} {{ ip }}{% if ip %}a{% endif %}", true),
+        ("{{ pw | json }} {{ pw | default(value='x') }}", true),
+        ("{% if pw %}{{ pw }}{% endif %}{% if pw is not none %}a{% endif %}", true),
+        ("{% for x in l %}{{ x }}{% if not loop.last %},{% endif %}{% endfor %}{% if l %}a{% endif %}", true),
+        ("{% if f %}y{% else %}n{% endif %}", false),
+        ("{% if pw == 'x' %}y{% endif %}", false),
+        ("{% if pw and ip %}y{% endif %}", false),
+        ("{{ pw | length }}", false),
+        ("{{ pw | upper | json }}", false),
+        ("{{ pw ~ ip }}", false),
+        ("{% set x = pw %}{{ x }}", false),
+        ("{% for x in l %}{% if x == 'a' %}y{% endif %}{% endfor %}", false),
+        ("{% for x in l | split(by=',') %}{% endfor %}", false),
+    ] {
+        assert_eq!(super::secrecy::can_be_masked(body, scope), want, "{body}");
+    }
+}

@@ -86,6 +86,10 @@ impl TemplateSet {
                     Some(masked) if template.sensitive => with(masked, element, secret),
                     _ => seen,
                 };
+                if !template.maskable {
+                    let derived = BTreeMap::new();
+                    return Ok(Some(Explained { template: template.file.clone(), lines: None, derived }));
+                }
                 let (text, parts) = marked(&template.body, template.each());
                 let plainly = template.body.render(&self.engine, &shown, meter::FILE);
                 let traced = template.body.render_marked(&self.engine, &text, &shown);

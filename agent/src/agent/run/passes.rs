@@ -233,7 +233,7 @@ impl Running {
                 let first = !std::mem::replace(&mut self.is_configured, true);
                 self.watch_drive(pinned.as_ref());
                 self.reporter.note(|report| report.failure = None);
-                if first || changed || self.waiting.is_some() {
+                if first || changed || self.waiting.is_some() || stage == Stage::Failed {
                     self.wait_for_gates();
                 } else {
                     self.report(|report| report.stage = stage);
