@@ -246,8 +246,13 @@ impl Layer {
     }
 
     fn stray(&self, path: &str) -> Problem {
-        let message = "is a link to something outside of the configuration directory, or to nothing; put the file itself there, \
-                       or mask it by a link to /dev/null";
+        let message = match path.contains(char::REPLACEMENT_CHARACTER) {
+            true => "has a name that is no UTF-8; give it another",
+            false => {
+                "is a link to something outside of the configuration directory, or to nothing; put the file itself there, \
+                 or mask it by a link to /dev/null"
+            }
+        };
         Problem::with(self.name(path), message)
     }
 

@@ -252,12 +252,11 @@ pub(super) fn read_up_to(mut file: File, len: u64, limit: u64) -> io::Result<Vec
 pub(super) fn names_in(dir: OwnedFd) -> nix::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in Dir::from_fd(dir)?.iter() {
-        let name = entry?.file_name().to_bytes().to_vec();
-        if let Ok(name) = String::from_utf8(name)
-            && name != "."
-            && name != ".."
-        {
-            names.push(name);
+        let entry = entry?;
+        // One that is no UTF-8 is there, and cannot be opened by this name; whoever wants it says so.
+        let name = entry.file_name().to_string_lossy();
+        if name != "." && name != ".." {
+            names.push(name.into_owned());
         }
     }
     names.sort_unstable();
