@@ -10,10 +10,15 @@
     reason = "a test is outside of the agent, and looks at files and starts programs"
 )]
 
+#[path = "base64.rs"]
+mod encoding;
+
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+use encoding::base64;
 
 /// Stands in every value.
 const MARK: &str = "M4RK";
@@ -259,20 +264,6 @@ fn write(dir: &Path, name: &str, text: &str) {
     let path = dir.join(name);
     fs::create_dir_all(path.parent().expect("a parent")).expect("mkdir");
     fs::File::create(path).and_then(|mut file| file.write_all(text.as_bytes())).expect("write");
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for group in bytes.chunks(3) {
-        let byte = |index: usize| u32::from(group.get(index).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for digit in 0..4 {
-            let value = bits >> (18 - 6 * digit) & 63;
-            text.push(if digit <= group.len() { DIGITS[value as usize].into() } else { '=' });
-        }
-    }
-    text
 }
 
 #[test]

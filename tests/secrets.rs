@@ -13,6 +13,8 @@
 
 #[path = "secrets/cases.rs"]
 mod cases;
+#[path = "base64.rs"]
+mod encoding;
 #[path = "secrets/planted.rs"]
 mod planted;
 

@@ -4,7 +4,8 @@
 //! broken documents, targets that cannot be written, a memory that is damaged, and generators that go on with it all.
 //! What may be seen of any of them is decided in `secrets.rs`.
 
-use crate::planted::{IPV4, IPV6, NUMBER, ODD, REAL, WORD, base64};
+use crate::encoding::base64;
+use crate::planted::{IPV4, IPV6, NUMBER, ODD, REAL, WORD};
 
 /// A machine that fails, or, where `exit` is 0, one that does not.
 #[derive(Clone)]

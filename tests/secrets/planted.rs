@@ -5,6 +5,8 @@
 
 use std::collections::HashSet;
 
+use super::encoding::base64;
+
 /// Letters and digits, for everything that takes a word.
 pub(crate) const WORD: &str = "Zq7wXkV9tRm2Lb5Hc";
 /// What no format writes as it is.
@@ -108,21 +110,6 @@ fn forms(value: &str) -> Vec<String> {
         forms.push(encoded[4.min(shift * 4)..encoded.len() - 4].to_owned());
     }
     forms
-}
-
-/// RFC 4648, padded.
-pub(crate) fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for group in bytes.chunks(3) {
-        let byte = |index: usize| u32::from(group.get(index).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for digit in 0..4 {
-            let value = bits >> (18 - 6 * digit) & 63;
-            text.push(if digit <= group.len() { DIGITS[value as usize].into() } else { '=' });
-        }
-    }
-    text
 }
 
 /// That a piece of a value is found in every form, and nothing else is.

@@ -6,6 +6,9 @@
 
 #![forbid(unsafe_code)]
 
+#[path = "../../base64.rs"]
+mod encoding;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -16,6 +19,8 @@ use ovf_agent::interfaces::Interfaces;
 use ovf_agent::parameters::{Declaration, Declared, Generated};
 use ovf_agent::problem::Problem;
 use ovf_agent::template::{Output, Shown, Surroundings, TemplateSet, TemplateSource};
+
+use encoding::base64;
 
 /// Stands in every sensitive value.
 const SECRET: &str = "Zq7wXkV9tRm2Lb5Hc";
@@ -351,20 +356,6 @@ fn xml(text: &str) -> Option<String> {
     let (environment, warnings) = environment::parse(document.as_bytes()).ok()?;
     let value = environment.properties.get("k")?.reveal().to_owned();
     (warnings.is_empty() && environment.properties.iter().count() == 1).then_some(value)
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for group in bytes.chunks(3) {
-        let byte = |index: usize| u32::from(group.get(index).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for digit in 0..4 {
-            let value = bits >> (18 - 6 * digit) & 63;
-            text.push(if digit <= group.len() { DIGITS[value as usize].into() } else { '=' });
-        }
-    }
-    text
 }
 
 /// Values that mean something to some format.
