@@ -257,8 +257,10 @@ impl Template {
             return Ok(path.ok().map(absent));
         }
         let path = path.map_err(|slot| {
+            let number = element.map_or(0, |element| element.index);
             let message = format!(
-                "the value for {slot} in path = \"{}\" must be 1 to 64 of the characters a-z, 0-9 and -",
+                "element {number} of its for-each: the value for {slot} in path = \"{}\" must be 1 to 64 of the characters a-z, \
+                 0-9 and -; {{index}} always is",
                 self.path.written()
             );
             Problem::with(&self.file, message)
