@@ -20,7 +20,7 @@ demo: ## boot a guest that configures itself and becomes ready, and show how
 
 test: ## run every test, without a VM and then in guests; the last line is the total
 	@$(DEPS) build static vm debian
-	@packaging/static/build --example units
+	@packaging/static/build --example units --example bug
 	@qemu-tests/guest-kernel
 	@qemu-tests/guest-programs
 	@qemu-tests/guest-debian

@@ -12,5 +12,6 @@ use ovf_agent::sys::allocator::Allocator;
 static ALLOCATOR: Allocator = Allocator::new();
 
 fn main() -> ExitCode {
+    ovf_agent::sys::crash::install();
     ExitCode::from(ovf_agent::cli::main(std::env::args_os()) as u8)
 }

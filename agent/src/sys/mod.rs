@@ -16,6 +16,7 @@ pub mod caller;
 pub mod clock;
 pub mod control;
 pub mod cpuid;
+pub mod crash;
 pub mod device;
 mod fault;
 mod fork;

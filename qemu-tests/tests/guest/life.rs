@@ -2,9 +2,12 @@
 
 use crate::Test;
 use crate::appliance::{Activity, DOCUMENT, GATE, PARAMETERS, activity, appliance, soon, stage, start_agent};
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use qemu_tests::{Bench, Connect, Job, Vm};
 use serde_json::json;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 /// The trials of this module.
 pub(crate) const TRIALS: &[(&str, Test)] = &[
@@ -17,6 +20,7 @@ pub(crate) const TRIALS: &[(&str, Test)] = &[
         terminated_checking,
     ),
     ("a host is answered at once while a check runs", answered),
+    ("a bug leaves a line in the log that tells where it was, and no core file", stopped_by_a_bug),
 ];
 
 fn idle(bench: &Bench<'_>) -> Result<()> {
@@ -110,4 +114,46 @@ fn terminate(bench: &Bench<'_>, vm: &mut Vm, agent: &Job) -> Result<()> {
     assert!(took < 1.0, "it left after {took:.2} s");
     assert_eq!(vm.wait(agent, soon())?, 0, "a stop that was asked for is no failure");
     Ok(())
+}
+
+fn stopped_by_a_bug(bench: &Bench<'_>) -> Result<()> {
+    let mut vm = bench.guest(Some(&bench.environment(DOCUMENT)?), Connect::BeforeBoot)?;
+    vm.put(&appliance(PARAMETERS))?;
+    vm.put(&bench.example("bug")?)?;
+    // `bug` reads behind the end of a list.
+    let log = vm.run("/usr/local/bin/bug 1 2 2>&1 > /dev/null; echo status $?")?;
+    assert!(
+        log.contains("ovf-agent: stopped by a bug: SIGILL at ") && log.ends_with("status 132\n"),
+        "{log}"
+    );
+    let told = told(&log, "examples/bug")?;
+    for function in ["SIGILL\n", "bug::third at ", "bug.rs:", "bug::main at "] {
+        assert!(told.contains(function), "no {function} in {told}");
+    }
+
+    // The agent itself, while it waits for what comes. Its handler is left before the signal's own action takes place.
+    vm.run("cd /run; echo core > /proc/sys/kernel/core_pattern; ulimit -c unlimited; ovf-agent run 2> /run/log &")?;
+    vm.report(stage("ready"), soon())?;
+    vm.run("kill -SEGV $(pidof ovf-agent); while pidof ovf-agent > /dev/null; do usleep 10000; done")?;
+    let log = vm.run("cat /run/log")?;
+    let told = self::told(&log, "ovf-agent")?;
+    for function in ["SIGSEGV\n", "epoll", "ovf_agent::agent::run::", "ovf_agent::cli::Cli"] {
+        assert!(told.contains(function), "no {function} in {told}");
+    }
+    assert_eq!(vm.run("ls /run/core* 2> /dev/null || :")?, "", "which would hold the parameters");
+    Ok(())
+}
+
+/// What `packaging/static/where` tells of the crash of a program of `target/static` in a log.
+fn told(log: &str, program: &str) -> Result<String> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut child = Command::new(workspace.join("packaging/static/where"))
+        .arg(workspace.join("target/static").join(program).with_extension("debug"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    child.stdin.take().expect("it was asked for").write_all(log.as_bytes())?;
+    let output = child.wait_with_output()?;
+    ensure!(output.status.success(), "where: {} for {log}", output.status);
+    Ok(String::from_utf8(output.stdout)?)
 }
