@@ -31,7 +31,7 @@ use crate::plan::{Past, Plan};
 use crate::protocol;
 use crate::report::{Part, Report, Stage, Took};
 use crate::secrets;
-use crate::state::State;
+use crate::state::{Memory, State};
 use crate::sys::accounts::Accounts;
 use crate::sys::{Error, Root, clock, process};
 use crate::template::DerivedValues;
@@ -61,6 +61,8 @@ pub struct Machine {
     pub found: Option<String>,
     /// What is to be run once the guest is ready.
     ready_hooks: Option<ReadyHooks>,
+    /// The state, where the configuration was read by it: the next pass has it at hand.
+    memory: Option<Memory>,
 }
 
 impl Machine {
@@ -80,7 +82,7 @@ impl Machine {
         );
         let took = Took { detect: micros_since(begin), ..Took::default() };
         let boot = Boot::load(&root);
-        Self { root: Rc::new(root), verdict, took, boot, found: None, ready_hooks: None }
+        Self { root: Rc::new(root), verdict, took, boot, found: None, ready_hooks: None, memory: None }
     }
 
     /// What `transport` needs to know of it.
@@ -135,12 +137,15 @@ impl Machine {
 
     /// What is remembered of earlier passes; one that cannot be read is as good as none, and is set aside by the next
     /// pass that writes.
-    pub fn remember(&self, config: &Config) -> Memory {
-        let (state, trouble) = State::load(&self.root, &config.state);
-        if let Some(trouble) = &trouble {
+    pub fn remember(&mut self, config: &Config) -> Memory {
+        let memory = match self.memory.take() {
+            Some(memory) => memory.again(&self.root, &config.state),
+            None => Memory::load(&self.root, &config.state),
+        };
+        if let Some(trouble) = &memory.trouble {
             warn!(stage = "apply", "the state of earlier passes is lost: {trouble}");
         }
-        Memory { state, damaged: trouble.is_some() }
+        memory
     }
 
     /// One whole pass, as far as it comes, put into `report` as it goes: a failure leaves there what is applied, and
@@ -260,7 +265,7 @@ impl Machine {
                 return Err(Fault::absent(message.to_owned()));
             }
             // A state that cannot be read is the state of a guest that was configured.
-            (None, Absent::Keep) if state.generation > 0 || memory.damaged => {
+            (None, Absent::Keep) if state.generation > 0 || memory.is_damaged() => {
                 Some("no OVF environment: the files stay as they are")
             }
             (None, Absent::Keep | Absent::Defaults) => {
@@ -320,7 +325,8 @@ impl Machine {
         prepared: &Prepared,
     ) -> Result<(Applied, Result<()>)> {
         let begin = clock::now();
-        let Prepared { plan, made, hooked, memory: Memory { state, damaged }, next, .. } = prepared;
+        let Prepared { plan, made, hooked, memory, next, .. } = prepared;
+        let state = &memory.state;
         made.keep(&self.root, &config.state, state.instance.as_ref())?;
         // A guest whose image already has the right files is configured by its first pass all the same.
         let advances = plan.has_changes() || state.generation == 0 && !plan.changes.is_empty();
@@ -333,7 +339,7 @@ impl Machine {
         let mut others = Others::new(&self.root, bus, &config.hooks, hooked, generation);
         let mut outcome = apply::Outcome::default();
         if !plan.is_empty() || after != *state || !after.owed.is_empty() || !after.roles.is_empty() {
-            let memory = apply::Memory { before: state, damaged: *damaged, after: &after };
+            let memory = apply::Memory { before: memory, after: &after };
             match apply::apply(&self.root, plan, memory, &config.state, &mut others).await {
                 Ok(done) => outcome = done,
                 Err(error @ apply::Error::Refused(_)) => return Err(apply_fault(&error)),
@@ -399,13 +405,6 @@ pub struct Received {
     pub source: Source,
     /// Whether the caller named its source.
     pub named: bool,
-}
-
-/// What is remembered of earlier passes.
-#[derive(Debug)]
-pub struct Memory {
-    state: State,
-    damaged: bool,
 }
 
 /// What a pass would do.

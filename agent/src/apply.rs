@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use tracing::warn;
 
 use crate::plan::{Change, Plan};
-use crate::state::{Owed, State};
+use crate::state::{self, Owed, State};
 use crate::sys::place::{Current, Places, Staged};
 use crate::sys::{self, Root, process};
 use crate::units::roles;
@@ -51,10 +51,8 @@ pub struct Outcome {
 /// What is remembered: as the plan was made from it, and as it is to be.
 #[derive(Debug, Clone, Copy)]
 pub struct Memory<'a> {
-    /// The state that the plan was made from.
-    pub before: &'a State,
-    /// Whether that is what was left of a state that cannot be used.
-    pub damaged: bool,
+    /// What the plan was made from.
+    pub before: &'a state::Memory,
     /// The state after the plan.
     pub after: &'a State,
 }
@@ -80,14 +78,14 @@ pub async fn apply(
             warn!(stage = "apply", "{error}: {}", error.source);
         }
     }
-    if memory.damaged
-        && memory.after != memory.before
+    if memory.before.is_damaged()
+        && *memory.after != memory.before.state
         && let Err(error) = State::set_aside(&mut places, directory)
     {
         warn!(stage = "apply", "the lost state cannot be kept, and is replaced: {error}: {}", error.source);
     }
     if !plan.has_changes() {
-        if memory.damaged || memory.after != memory.before {
+        if memory.before.is_damaged() || *memory.after != memory.before.state {
             audience.before().await.map_err(|refusal| Error::Refused(vec![*refusal]))?;
             memory.after.save(&mut places, directory).map_err(untouched)?;
         }
@@ -144,7 +142,7 @@ fn not_overtaken(
     directory: &Path,
 ) -> Result<(), Error> {
     let overtaken = |path: &Path| Err(Error::Overtaken { path: path.to_path_buf() });
-    if interrupted(root, directory) || State::load(root, directory).0 != *memory.before {
+    if interrupted(root, directory) || !memory.before.is_current(root) {
         return overtaken(directory);
     }
     let mut same = |path: &Path, template: &str, was: Option<&Current>| {
@@ -198,8 +196,9 @@ async fn stage(
     }
     let place = State::place(places, directory).map_err(untouched)?;
     let old = place.current(u64::MAX - 1).map_err(untouched)?;
-    let file = state.stage(places, directory, &pass).map_err(untouched)?;
-    let entry = Entry::staged(&pass, &file, &state.to_bytes(), old.as_ref());
+    let bytes = state.to_bytes();
+    let file = State::stage(&bytes, places, directory, &pass).map_err(untouched)?;
+    let entry = Entry::staged(&pass, &file, &bytes, old.as_ref());
     staged.push(file);
     let journal = Journal::new(&pass, entries, entry);
     let written = journal.stage(places, directory).map_err(untouched)?;
@@ -273,11 +272,11 @@ async fn unheard(
     heard: Heard,
 ) -> Error {
     let wrong = heard.wrong;
-    let mut before = memory.before.clone();
+    let mut before = memory.before.state.clone();
     before.owed.add(&heard.back);
     // Whoever finds this knows that the pass is not done, and who has to hear of the old files. What was left of a damaged
     // state is not worth it: that comes back with the files.
-    if !memory.damaged
+    if !memory.before.is_damaged()
         && let Err(back) = before.save(places, directory)
     {
         return Error::HalfDone { what: wrong, back };
@@ -290,7 +289,7 @@ async fn unheard(
         }
         Err(_) => Heard { left: before.owed.clone(), ..Heard::default() },
     };
-    if !memory.damaged {
+    if !memory.before.is_damaged() {
         owe(before, again.left, places, directory);
     }
     undone(outcome, Why::Unheard { wrong, again: again.wrong })

@@ -239,9 +239,9 @@ impl Common {
 
     /// The configuration for a pass. The files of one that was interrupted are put right whatever that is like, and before
     /// anything waits: services that start meanwhile should not read files of two passes.
-    fn load_for_pass(&self, machine: &Machine) -> std::result::Result<Config, Problems> {
+    fn load_for_pass(&self, machine: &mut Machine) -> std::result::Result<Config, Problems> {
         let layers = self.layers(&machine.root)?;
-        let config = agent::load(&layers, &machine.root);
+        let config = machine.load(&layers);
         let state = config.as_ref().map_or_else(|_| config::state_directory(&layers), |it| it.state.clone());
         if let Err(fault) = machine.recover(&state) {
             warn!(stage = "apply", "{}", fault.failure.message);
@@ -254,8 +254,8 @@ impl Common {
     }
 
     fn run(self) -> Result<Exit> {
-        let machine = Machine::new(self.root()?);
-        let config = self.load_for_pass(&machine);
+        let mut machine = Machine::new(self.root()?);
+        let config = self.load_for_pass(&mut machine);
         let (source, report) = (self.source.clone(), self.report.clone());
         let load = Box::new(move |root: &Root| agent::load(&self.layers(root)?, root));
         agent::run::run(machine, config, agent::run::Options { source, report, load })

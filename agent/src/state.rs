@@ -10,9 +10,11 @@ mod digest;
 mod files;
 mod input;
 mod instance;
+mod memory;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +29,7 @@ use crate::units::{Role, Units, Verb, owe};
 pub use digest::{Digest, salted};
 pub use input::Input;
 pub use instance::Instance;
+pub use memory::Memory;
 
 const FILE: &str = "state.json";
 const DAMAGED: &str = "state.json.damaged";
@@ -233,33 +236,6 @@ impl State {
         self
     }
 
-    /// Reads the state, and says what is wrong with it if it cannot be used. Changes nothing.
-    pub fn load(root: &Root, directory: &Path) -> (Self, Option<String>) {
-        let path = directory.join(FILE);
-        // Of a guest that was configured: whatever else is lost, this is not its first boot.
-        let hooks = hooks::Remembered::of_a_configured_guest();
-        let mut lost = Self { instance: Some(Instance::default()), hooks, ..Self::default() };
-        let trouble = match root.read(&path, LIMIT) {
-            Ok(None) => return (Self::default(), None),
-            Ok(Some(bytes)) => match serde_json::from_slice::<Self>(&bytes) {
-                // Version 1 had a generation and the document's digest; all else begins empty.
-                Ok(state) if (1..=VERSION).contains(&state.version) => {
-                    return (Self { version: VERSION, ..state }, None);
-                }
-                Ok(state) => {
-                    let trouble =
-                        format!("it has version {}, and this agent writes {VERSION}", state.version);
-                    // What it counts, it will have counted in any version.
-                    lost.generation = state.generation;
-                    trouble
-                }
-                Err(_) => "it is damaged".to_owned(),
-            },
-            Err(error) => error.source.to_string(),
-        };
-        (lost, Some(format!("{}: {trouble}", path.display())))
-    }
-
     /// Keeps a state that cannot be used under another name, for a person to look at. By a link where that can be, so that
     /// there is a state, good or bad, at any moment: its absence would mean a guest that was never configured.
     ///
@@ -271,12 +247,12 @@ impl State {
         place.link(OsStr::new(DAMAGED)).or_else(|_| place.rename_over(&aside))
     }
 
-    /// Writes the state beside the old one, to be put in place with the files that it tells of.
+    /// Writes a state, as [`Self::to_bytes`] gives it, beside the old one, to be put in place with the files that it tells of.
     ///
     /// # Errors
     /// It cannot be written; the old one is still there.
-    pub fn stage(&self, places: &mut Places<'_>, directory: &Path, pass: &str) -> sys::Result<Staged> {
-        Self::place(places, directory)?.stage(pass, &self.to_bytes(), 0o600, None, None)
+    pub fn stage(bytes: &[u8], places: &mut Places<'_>, directory: &Path, pass: &str) -> sys::Result<Staged> {
+        Self::place(places, directory)?.stage(pass, bytes, 0o600, None, None)
     }
 
     /// The state as it is on disk.
@@ -297,7 +273,7 @@ impl State {
     /// # Errors
     /// It cannot be written; the old one is still there.
     pub fn save(&self, places: &mut Places<'_>, directory: &Path) -> sys::Result<()> {
-        let staged = self.stage(places, directory, &process::random_id())?;
+        let staged = Self::stage(&self.to_bytes(), places, directory, &process::random_id())?;
         staged.flush()?;
         staged.replace()?;
         Self::place(places, directory)?.flush_directory()
@@ -308,8 +284,14 @@ impl State {
     /// # Errors
     /// Another process holds it, or the state directory cannot be written.
     pub fn lock(root: &Root, directory: &Path) -> sys::Result<Lock> {
-        root.make_dir(directory, 0o700)?;
-        root.lock(directory.join(LOCK))
+        let lock = directory.join(LOCK);
+        match root.lock(&lock) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                root.make_dir(directory, 0o700)?;
+                root.lock(&lock)
+            }
+            taken => taken,
+        }
     }
 }
 

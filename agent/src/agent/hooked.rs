@@ -18,7 +18,7 @@ use crate::hooks::{Asked, Call, Hook, Id, Moment, Told};
 use crate::parameters::Parameters;
 use crate::plan::Plan;
 use crate::report::Part;
-use crate::state::State;
+use crate::state::{Memory, State};
 use crate::sys::place::Places;
 use crate::template::DerivedValues;
 
@@ -75,7 +75,7 @@ impl Machine {
             _ => Fault::outside(&error),
         })?;
         // Another pass may have run them meanwhile.
-        let (mut state, _) = State::load(&self.root, &config.state);
+        let mut state = Memory::load(&self.root, &config.state).state;
         let owed: Vec<&Hook> = config.hooks.owed(&state.hooks).collect();
         for hook in owed {
             if let Err(refusal) = others.hook(hook).await {

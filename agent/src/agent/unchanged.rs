@@ -30,14 +30,14 @@ use std::path::Path;
 
 use tracing::debug;
 
+use super::Machine;
 use super::compare::Leftovers;
-use super::{Machine, Memory};
 use crate::apply::TARGET_LIMIT;
 use crate::config::{Config, Layers};
 use crate::parameters::Parameters;
 use crate::plan::Plan;
 use crate::problem::Problems;
-use crate::state::{Input, State, Written};
+use crate::state::{Input, Memory, State, Written};
 use crate::sys::accounts::Accounts;
 use crate::sys::place::{Current, Places};
 use crate::sys::{self, Root, process};
@@ -48,7 +48,7 @@ use crate::template::{Surroundings, feed};
 /// # Errors
 /// Everything that is wrong with it.
 pub fn load(layers: &Layers, root: &Root) -> Result<Config, Problems> {
-    Config::load_unless(layers, |directory, digest| State::load(root, directory).0.knows(digest))
+    Config::load_unless(layers, |directory, digest| Memory::load(root, directory).state.knows(digest))
 }
 
 /// What a pass is made from, to be remembered in `state`; `None` where that cannot be told. `accounts` are those by which owners
@@ -75,10 +75,24 @@ pub(super) fn input(
 }
 
 impl Machine {
+    /// The configuration for the first pass, as by [`load`]; what is read for it of the state, that pass has at hand.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load(&mut self, layers: &Layers) -> Result<Config, Problems> {
+        Config::load_unless(layers, |directory, digest| {
+            let memory = self.memory.insert(Memory::load(&self.root, directory));
+            memory.state.knows(digest)
+        })
+    }
+
     /// The plan of a pass in which nothing has changed; `None` where something has, or may have.
     pub(super) fn unchanged(&self, config: &Config, memory: &Memory, input: Option<&Input>) -> Option<Plan> {
-        let Memory { state, damaged } = memory;
-        let is_same = config.is_uncompiled() && !damaged && input.is_some() && state.input.as_ref() == input;
+        let state = &memory.state;
+        let is_same = config.is_uncompiled()
+            && !memory.is_damaged()
+            && input.is_some()
+            && state.input.as_ref() == input;
         let tells_derived = config.derives() && !config.hooks.list.is_empty();
         if !is_same || tells_derived || !has_these_roles(config, state, &self.root) {
             return None;

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::journal::{Journal, Side};
 use super::{Error, Left, lock};
-use crate::state::State;
+use crate::state::Memory;
 use crate::sys::Root;
 use crate::sys::place::Places;
 
@@ -54,7 +54,7 @@ pub fn recover(root: &Root, directory: &Path) -> Result<Option<Recovered>, Error
             return Ok(None);
         }
     };
-    let finished = State::load(root, directory).0.pass == journal.pass;
+    let finished = Memory::load(root, directory).state.pass == journal.pass;
     let side = if finished { Side::New } else { Side::Old };
     let left = journal.settle(&mut places, side).map_err(stuck)?;
     journal.finish(&mut places, directory, side).map_err(stuck)?;

@@ -4,7 +4,7 @@ use super::{Audience, Error, Heard, Memory, Outcome, apply, interrupted, recover
 use crate::bus::Bus;
 use crate::checks::{How, Kind, Refusal};
 use crate::plan::{Change, Gone, Ids, Past, Plan};
-use crate::state::{Owed, State};
+use crate::state::{self, Owed, State};
 use crate::sys::Root;
 use crate::sys::place::Places;
 use crate::template::{Rendered, Rules, Shown};
@@ -30,7 +30,7 @@ fn rendered(path: &str, content: &str) -> Rendered {
 }
 
 /// A machine with `/etc/a` and `/etc/gone`, which is remembered as ours, and without `/etc/b`.
-fn machine() -> (tempfile::TempDir, Root, State) {
+fn machine() -> (tempfile::TempDir, Root, state::Memory) {
     let dir = tempfile::tempdir().expect("a scratch directory");
     fs::create_dir(dir.path().join("etc")).expect("mkdir");
     let root = Root::open(dir.path()).expect("a directory");
@@ -43,11 +43,13 @@ fn machine() -> (tempfile::TempDir, Root, State) {
     state.files.insert("/etc/gone".into(), written);
     root.make_dir(STATE, 0o700).expect("made");
     state.save(&mut Places::new(&root), Path::new(STATE)).expect("saved");
-    (dir, root, state)
+    let memory = state::Memory::load(&root, Path::new(STATE));
+    (dir, root, memory)
 }
 
 /// Makes `a` and `b` `new`, and removes `gone`.
-fn plan(root: &Root, state: &State) -> (Plan, State) {
+fn plan(root: &Root, memory: &state::Memory) -> (Plan, State) {
+    let state = &memory.state;
     let current = |path: &str| root.place(path).and_then(|place| place.current(100)).expect("readable");
     let files = ["/etc/b", "/etc/a"].map(|path| (rendered(path, "new"), Ids::default(), current(path)));
     let gone = vec![Gone { path: "/etc/gone".into(), keep: None, current: current("/etc/gone") }];
@@ -57,17 +59,17 @@ fn plan(root: &Root, state: &State) -> (Plan, State) {
     (plan, after)
 }
 
-fn run(root: &Root, before: &State, (plan, after): &(Plan, State)) -> Result<Outcome, Error> {
+fn run(root: &Root, before: &state::Memory, (plan, after): &(Plan, State)) -> Result<Outcome, Error> {
     judged(root, before, (plan, after), &mut Verdict::default())
 }
 
 fn judged(
     root: &Root,
-    before: &State,
+    before: &state::Memory,
     (plan, after): (&Plan, &State),
     verdict: &mut Verdict,
 ) -> Result<Outcome, Error> {
-    let memory = Memory { before, damaged: false, after };
+    let memory = Memory { before, after };
     at_once(root, apply(root, plan, memory, Path::new(STATE), verdict))
 }
 
@@ -141,7 +143,7 @@ fn a_plan_is_applied_and_recorded() {
     let (dir, root, before) = machine();
     assert_eq!(run(&root, &before, &plan(&root, &before)).expect("applied").changed.len(), 3);
     assert_eq!(contents(dir.path()), wanted(NEW));
-    let (state, trouble) = State::load(&root, Path::new(STATE));
+    let state::Memory { state, trouble, .. } = state::Memory::load(&root, Path::new(STATE));
     assert_eq!((state.generation, state.files.len(), trouble), (2, 2, None));
     assert!(!state.pass.is_empty());
     assert_clean(dir.path());
@@ -164,7 +166,7 @@ fn a_plan_that_was_overtaken_changes_nothing() {
     }
     let (_dir, root, before) = machine();
     let made = plan(&root, &before);
-    before.clone().with_generation(7).save(&mut Places::new(&root), Path::new(STATE)).expect("saved");
+    before.state.clone().with_generation(7).save(&mut Places::new(&root), Path::new(STATE)).expect("saved");
     let error = run(&root, &before, &made).expect_err("another pass was quicker");
     assert!(matches!(error, Error::Overtaken { .. }), "{error:?}");
 }
@@ -191,7 +193,10 @@ fn an_interrupted_pass_is_taken_back_or_finished() {
         assert_eq!((recovered.finished, recovered.left), (renames == 4, Vec::new()), "{renames}");
         let want = if renames == 4 { NEW } else { OLD };
         assert_eq!(contents(dir.path()), wanted(want), "after {renames} renames");
-        assert_eq!(State::load(&root, Path::new(STATE)).0.generation, if renames == 4 { 2 } else { 1 });
+        assert_eq!(
+            state::Memory::load(&root, Path::new(STATE)).state.generation,
+            if renames == 4 { 2 } else { 1 }
+        );
         assert_clean(dir.path());
         assert!(recover(&root, Path::new(STATE)).expect("nothing to do").is_none());
     }
@@ -237,15 +242,17 @@ fn a_mode_tells_one_version_from_another() {
     file.mode = 0o600;
     let current = root.place("/etc/a").and_then(|place| place.current(100)).expect("readable");
     let plan = Plan::new(
-        Past { state: &before, first_boot: false },
+        Past { state: &before.state, first_boot: false },
         vec![(file, Ids::default(), current)],
         vec![],
         vec![],
     );
     let mut places = Places::new(&root);
-    let journal =
-        at_once(&root, super::stage(&mut places, &plan, &before, Path::new(STATE), &mut Verdict::default()))
-            .expect("staged");
+    let journal = at_once(
+        &root,
+        super::stage(&mut places, &plan, &before.state, Path::new(STATE), &mut Verdict::default()),
+    )
+    .expect("staged");
     journal.entries[0].commit(&mut places).expect("renamed");
     let mode = || fs::metadata(dir.path().join("etc/a")).expect("there").permissions().mode() & 0o777;
     assert_eq!(mode(), 0o600);
@@ -354,8 +361,8 @@ fn a_unit_that_refuses_has_the_files_taken_back_and_hears_of_the_old_ones() {
             "the second time as it was before"
         );
         assert_eq!(contents(dir.path()), wanted(OLD));
-        let (state, _) = State::load(&root, Path::new(STATE));
-        let mut want = before;
+        let state = state::Memory::load(&root, Path::new(STATE)).state;
+        let mut want = before.state;
         want.owed = owed;
         assert_eq!(state, want);
         assert_clean(dir.path());
@@ -372,7 +379,7 @@ fn what_is_owed_outlives_a_pass_that_is_interrupted_while_units_hear_of_it() {
         let back = restart("a.service", Verb::Recover);
         let refusal = Heard { back: back.clone(), refused: true, ..Heard::default() };
         let mut dying = Dying { hearings, refusal };
-        let memory = Memory { before: &before, damaged: false, after: &after };
+        let memory = Memory { before: &before, after: &after };
         let bus = Bus::new(&root).expect("descriptors");
         let mut pass = bus.start(apply(&root, &plan, memory, Path::new(STATE), &mut dying));
         assert!(bus.step(&mut pass).expect("epoll").is_none(), "it waits for them");
@@ -380,7 +387,7 @@ fn what_is_owed_outlives_a_pass_that_is_interrupted_while_units_hear_of_it() {
         recover(&root, Path::new(STATE)).expect("recovered");
         let (want, owed) = if hearings == 1 { (NEW, after.owed) } else { (OLD, back) };
         assert_eq!(contents(dir.path()), wanted(want), "{hearings}");
-        assert_eq!(State::load(&root, Path::new(STATE)).0.owed, owed, "{hearings}");
+        assert_eq!(state::Memory::load(&root, Path::new(STATE)).state.owed, owed, "{hearings}");
         assert_clean(dir.path());
     }
 }
@@ -395,7 +402,7 @@ fn a_pass_that_is_interrupted_while_it_is_taken_back_is_taken_back() {
     let recovered = recover(&root, Path::new(STATE)).expect("recovered").expect("interrupted");
     assert_eq!((recovered.finished, recovered.left), (false, Vec::new()));
     assert_eq!(contents(dir.path()), wanted(OLD));
-    assert_eq!(State::load(&root, Path::new(STATE)).0, before);
+    assert_eq!(state::Memory::load(&root, Path::new(STATE)).state, before);
     assert_clean(dir.path());
 }
 

@@ -1,6 +1,6 @@
 #![expect(clippy::disallowed_methods, reason = "a test makes the machine that the agent finds")]
 
-use super::{Instance, State, salted};
+use super::{Instance, Memory, State, salted};
 use crate::sys::Root;
 use crate::sys::place::Places;
 use std::fs;
@@ -31,7 +31,8 @@ fn a_state_comes_back_as_it_was_written_and_is_roots_alone() {
     let state =
         State { generation: 3, ..State::default() }.continued().with_instance(instance("a", "b", "1"));
     state.save(&mut Places::new(&root), Path::new(DIRECTORY)).expect("saved");
-    assert_eq!(State::load(&root, Path::new(DIRECTORY)), (state, None));
+    let memory = Memory::load(&root, Path::new(DIRECTORY));
+    assert_eq!((memory.state, memory.trouble), (state, None));
     let meta = fs::metadata(dir.path().join("var/lib/ovf-agent/state.json")).expect("there");
     assert_eq!(meta.permissions().mode() & 0o777, 0o600);
 }
@@ -39,7 +40,7 @@ fn a_state_comes_back_as_it_was_written_and_is_roots_alone() {
 #[test]
 fn version_1_is_taken_over_and_others_are_not() {
     let (_dir, root) = machine(Some(r#"{"version":1,"generation":4,"environment":"sha256:1"}"#));
-    let (state, trouble) = State::load(&root, Path::new(DIRECTORY));
+    let Memory { state, trouble, .. } = Memory::load(&root, Path::new(DIRECTORY));
     assert_eq!((state.generation, state.environment.as_deref(), trouble), (4, Some("sha256:1"), None));
     assert!(!state.is_first_boot(&instance("a", "b", "1")), "it was configured before");
     assert!(state.hooks.begun, "without hooks, but its first boot is over");
@@ -47,7 +48,7 @@ fn version_1_is_taken_over_and_others_are_not() {
     assert!(!state.is_first_boot(&instance("a", "b", "1")), "nor later in the same boot");
 
     let (_dir, root) = machine(Some(r#"{"version":9,"generation":4,"environment":null}"#));
-    let (state, trouble) = State::load(&root, Path::new(DIRECTORY));
+    let Memory { state, trouble, .. } = Memory::load(&root, Path::new(DIRECTORY));
     assert_eq!(state.generation, 4);
     assert!(trouble.expect("not ours").contains("version 9"));
 }
@@ -57,7 +58,7 @@ fn a_damaged_state_is_kept_for_a_person() {
     let (dir, root) = machine(Some("{"));
     let at = |name: &str| dir.path().join("var/lib/ovf-agent").join(name);
     fs::write(at("state.json.damaged"), "an older one").expect("write");
-    let (lost, trouble) = State::load(&root, Path::new(DIRECTORY));
+    let Memory { state: lost, trouble, .. } = Memory::load(&root, Path::new(DIRECTORY));
     assert!(trouble.expect("damaged").contains("it is damaged"));
     assert!(!lost.is_first_boot(&instance("a", "b", "1")) && lost.hooks.begun, "it was configured before");
     State::set_aside(&mut Places::new(&root), Path::new(DIRECTORY)).expect("set aside");
