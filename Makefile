@@ -43,10 +43,12 @@ static: ## build the static binaries into target/static; print path and size
 	@$(DEPS) build static
 	@packaging/static/build
 
-bench: ## measure size, CPU, memory and parsing of the static binary beside peers; fail where a budget is missed
-	@$(DEPS) build static vm bench
+bench: ## measure the static binary and guests that live with it, beside peers; fail where a budget is missed (20 min; QUICK=1: 5)
+	@$(DEPS) build static vm debian bench
 	@packaging/static/build -p ovf-agent -p bench-parse
 	@qemu-tests/guest-kernel
+	@qemu-tests/guest-programs
+	@qemu-tests/guest-debian
 	@bench/run
 
 deps: ## install what all of the above need, and no more

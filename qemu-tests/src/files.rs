@@ -69,6 +69,12 @@ impl Files {
         self
     }
 
+    /// The same below the absolute `directory`.
+    pub fn below(self, directory: &str) -> Files {
+        let directory = directory.trim_start_matches('/');
+        Files(self.0.into_iter().map(|(path, entry)| (format!("{directory}/{path}"), entry)).collect())
+    }
+
     /// With every file below `directory` on this machine, at its path relative to it; who may execute one there, may
     /// in the guest.
     pub(crate) fn with_tree(mut self, directory: &Path) -> Result<Files> {
