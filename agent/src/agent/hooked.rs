@@ -51,8 +51,8 @@ impl Machine {
         let call = (!config.hooks.list.is_empty()).then(|| {
             let changed = plan.changed().map(|change| change.rendered.path.as_path());
             let told = Told {
-                parameters: values.0,
-                derived: values.1,
+                parameters: Some(values.0),
+                derived: Some(values.1),
                 environment: Id { id: received.map_or("", |received| &received.environment.id) },
                 hypervisor: self.verdict.vm,
                 first_boot,

@@ -18,6 +18,7 @@ use super::{Hook, Moment};
 use crate::bus::Bus;
 use crate::checks::{How, Kind, Order, Refusal};
 use crate::parameters::{Declared, Parameters, Value};
+use crate::sys::power::Action;
 use crate::sys::program::Input;
 use crate::sys::{self, Root};
 use crate::template::DerivedValues;
@@ -31,12 +32,12 @@ const ROOM: usize = 64 * 1024;
 /// What hooks are told of a pass.
 #[derive(Serialize)]
 pub struct Told<'a> {
-    /// The parameters.
+    /// The parameters; null where there was no pass, which is not the same as none.
     #[serde(serialize_with = "revealed")]
-    pub parameters: &'a Parameters,
+    pub parameters: Option<&'a Parameters>,
     /// What is made from them.
     #[serde(serialize_with = "derived")]
-    pub derived: &'a DerivedValues,
+    pub derived: Option<&'a DerivedValues>,
     /// The environment.
     pub environment: Id<'a>,
     /// systemd's word for the hypervisor.
@@ -75,8 +76,10 @@ impl Call {
     /// What `told` says; `declared` and the derived values know what is secret.
     pub fn new(told: &Told<'_>, declared: &Declared) -> Self {
         // Room for all of it: a buffer that grows leaves copies behind. What is derived is in more of them already.
-        let derived = told.derived.iter().map(|(name, value)| name.len() + value.to_string().len());
-        let parameters = told.parameters.iter().map(|(name, value)| name.len() + room(value));
+        let derived = told.derived.into_iter().flat_map(DerivedValues::iter);
+        let derived = derived.map(|(name, value)| name.len() + value.to_string().len());
+        let parameters = told.parameters.into_iter().flat_map(Parameters::iter);
+        let parameters = parameters.map(|(name, value)| name.len() + room(value));
         let changed = told.changed.iter().map(|path| path.as_os_str().len() + 3);
         let room = ROOM + 6 * derived.chain(parameters).chain(changed).sum::<usize>();
         let mut rest = Zeroizing::new(Vec::with_capacity(room));
@@ -87,13 +90,14 @@ impl Call {
                 variables.push((format!("OVF_{}", name.to_ascii_uppercase()), text.to_owned()));
             }
         };
-        let own = |name: &str| ["hook", "appliance_version", "previous_version"].contains(&name);
-        for (name, value) in told.parameters.iter() {
+        let own =
+            |name: &str| ["hook", "appliance_version", "previous_version", "stop_action"].contains(&name);
+        for (name, value) in told.parameters.into_iter().flat_map(Parameters::iter) {
             if *value != Value::Null && !declared.is_sensitive(name) && !own(name) {
                 set(name, &value.reveal());
             }
         }
-        for (name, value) in told.derived.shown().filter(|it| !own(it.0)) {
+        for (name, value) in told.derived.into_iter().flat_map(DerivedValues::shown).filter(|it| !own(it.0)) {
             set(name, &value);
         }
         for (name, version) in
@@ -101,6 +105,17 @@ impl Call {
         {
             version.into_iter().for_each(|version| set(name, version));
         }
+        Self { rest, variables }
+    }
+
+    /// The same for the hooks of a guest that goes down.
+    pub fn of_stop(&self, action: Action) -> Self {
+        let head = format!("{{\"action\":\"{}\",", action.as_str());
+        let mut rest = Zeroizing::new(Vec::with_capacity(head.len() + self.rest.len()));
+        rest.extend_from_slice(head.as_bytes());
+        rest.extend_from_slice(&self.rest[1..]);
+        let mut variables = self.variables.clone();
+        variables.push(("OVF_STOP_ACTION".to_owned(), action.as_str().to_owned()));
         Self { rest, variables }
     }
 
@@ -177,10 +192,18 @@ impl Serialize for Revealed<'_> {
     }
 }
 
-fn revealed<S: Serializer>(parameters: &Parameters, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(parameters.iter().map(|(name, value)| (name, Revealed(value))))
+fn revealed<S: Serializer>(parameters: &Option<&Parameters>, serializer: S) -> Result<S::Ok, S::Error> {
+    match parameters {
+        Some(parameters) => {
+            serializer.collect_map(parameters.iter().map(|(name, value)| (name, Revealed(value))))
+        }
+        None => serializer.serialize_unit(),
+    }
 }
 
-fn derived<S: Serializer>(derived: &DerivedValues, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(derived.iter())
+fn derived<S: Serializer>(derived: &Option<&DerivedValues>, serializer: S) -> Result<S::Ok, S::Error> {
+    match derived {
+        Some(derived) => serializer.collect_map(derived.iter()),
+        None => serializer.serialize_unit(),
+    }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use super::{Asked, Call, Hook, Hooks, Id, Moment, Remembered, Told};
 use crate::environment::{self, Environment};
 use crate::parameters::{Declaration, Declared, Generated};
+use crate::sys::power::Action;
 use crate::template::DerivedValues;
 
 fn hooks(names: &[&str]) -> Hooks {
@@ -153,8 +154,8 @@ fn values_are_told_as_their_types_have_them_and_secrets_in_no_variable() {
     let (environment, _): (Environment, _) = environment::parse(document.as_bytes()).expect("a document");
     let (parameters, _) = declared.evaluate(Some(&environment), &Generated::default()).expect("good values");
     let told = Told {
-        parameters: &parameters,
-        derived: &DerivedValues::default(),
+        parameters: Some(&parameters),
+        derived: Some(&DerivedValues::default()),
         environment: Id { id: "DB1" },
         hypervisor: "kvm",
         first_boot: true,
@@ -191,4 +192,16 @@ fn values_are_told_as_their_types_have_them_and_secrets_in_no_variable() {
     ];
     assert_eq!(variables, want.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
     assert_eq!(format!("{call:?}"), "Call(..)");
+
+    let stop = call.of_stop(Action::Halt);
+    let json: serde_json::Value = serde_json::from_slice(&stop.json(Moment::Stop, 7).concat()).expect("JSON");
+    assert_eq!(
+        (&json["hook"], &json["action"], &json["version"]),
+        (&"stop".into(), &"halt".into(), &"2".into())
+    );
+    assert!(stop.variables(Moment::Stop).contains(&("OVF_STOP_ACTION".to_owned(), "halt".to_owned())));
+    let unknown = Told { parameters: None, derived: None, ..told };
+    let json: serde_json::Value =
+        serde_json::from_slice(&Call::new(&unknown, &declared).json(Moment::Stop, 0).concat()).expect("JSON");
+    assert_eq!((&json["parameters"], &json["derived"]), (&serde_json::Value::Null, &serde_json::Value::Null));
 }

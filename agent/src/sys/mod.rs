@@ -26,6 +26,7 @@ pub mod net;
 pub mod place;
 pub mod poll;
 pub mod port;
+pub mod power;
 pub mod process;
 pub mod program;
 mod root;
