@@ -14,6 +14,7 @@ mod others;
 mod ready_hooks;
 mod rendering;
 pub mod run;
+mod shutdown;
 mod unchanged;
 mod valued;
 
@@ -27,6 +28,7 @@ use crate::bus::Bus;
 use crate::config::{Absent, Config};
 use crate::detect::{Facts, Verdict};
 use crate::environment::{self, Environment};
+use crate::hooks::Moment;
 use crate::plan::{Past, Plan};
 use crate::protocol;
 use crate::report::{Part, Report, Stage, Took};
@@ -43,6 +45,7 @@ pub use finder::{Finder, Step};
 use hooked::Hooked;
 use others::Others;
 use ready_hooks::ReadyHooks;
+use shutdown::LastCall;
 pub use unchanged::load;
 use valued::Made;
 
@@ -63,6 +66,8 @@ pub struct Machine {
     ready_hooks: Option<ReadyHooks>,
     /// The state, where the configuration was read by it: the next pass has it at hand.
     memory: Option<Memory>,
+    /// What is told to those that are run before the machine goes down.
+    last_call: Option<LastCall>,
 }
 
 impl Machine {
@@ -82,7 +87,22 @@ impl Machine {
         );
         let took = Took { detect: micros_since(begin), ..Took::default() };
         let boot = Boot::load(&root);
-        Self { root: Rc::new(root), verdict, took, boot, found: None, ready_hooks: None, memory: None }
+        Self {
+            root: Rc::new(root),
+            verdict,
+            took,
+            boot,
+            found: None,
+            ready_hooks: None,
+            memory: None,
+            last_call: None,
+        }
+    }
+
+    /// Whether it is ours to take down: the machine that we run on, as root, and no container, whose host is no
+    /// platform of ours.
+    fn may_go_down(&self) -> bool {
+        self.root.is_system() && process::euid() == 0 && self.verdict.container.is_none()
     }
 
     /// What `transport` needs to know of it.
@@ -224,8 +244,10 @@ impl Machine {
         if let Some(source) = &found {
             self.boot.pin(source);
         }
-        let call = prepared.hooked.call;
-        self.ready_hooks = ReadyHooks::new(&config.hooks, call, applied.generation);
+        let call = prepared.hooked.call.map(|call| LastCall::new(call, applied.generation));
+        self.ready_hooks = ReadyHooks::new(&config.hooks, call.clone());
+        // It holds secrets, and is kept only where there is a hook to be told.
+        self.last_call = call.or(self.last_call.take()).filter(|_| config.hooks.at(Moment::Stop).count() > 0);
         report.generation = applied.generation;
         report.environment = applied.environment;
         report.changed = applied.changed.iter().map(|path| path.display().to_string()).collect();
@@ -448,7 +470,11 @@ pub fn new_report(machine: &Machine) -> Report {
         failure: None,
         changed: Vec::new(),
         warnings: 0,
-        accepts: protocol::ACCEPTS.map(str::to_owned).to_vec(),
+        accepts: protocol::ACCEPTS
+            .into_iter()
+            .filter(|request| *request != protocol::STOP || machine.may_go_down())
+            .map(str::to_owned)
+            .collect(),
         expect: None,
         agent: env!("CARGO_PKG_VERSION").to_owned(),
         hypervisor: machine.verdict.vm.to_owned(),

@@ -94,8 +94,20 @@ impl Bus {
     /// # Errors
     /// The kernel has no more descriptors for us.
     pub fn new(root: &Root) -> io::Result<Self> {
-        let has_systemd = root.is_system() && crate::sys::process::euid() == 0 && root.exists(BOOTED);
-        Self::with_socket(has_systemd.then_some(Path::new(PRIVATE)))
+        Self::with_socket(Self::has_systemd(root).then_some(Path::new(PRIVATE)))
+    }
+
+    /// Whether systemd is at hand there.
+    pub fn has_systemd(root: &Root) -> bool {
+        root.is_system() && crate::sys::process::euid() == 0 && root.exists(BOOTED)
+    }
+
+    /// For a machine whose systemd does not answer any more, but which has to go down.
+    ///
+    /// # Errors
+    /// The kernel has no more descriptors for us.
+    pub fn without_systemd() -> io::Result<Self> {
+        Self::with_socket(None)
     }
 
     fn with_socket(socket: Option<&Path>) -> io::Result<Self> {

@@ -42,16 +42,19 @@ pub enum Kind {
     OnChange,
     /// To do what the appliance's builder wants done at a moment.
     Hook,
+    /// To have init take the machine down.
+    Shutdown,
 }
 
 impl Kind {
-    /// The key in a template's front matter, or `hook`.
+    /// The key in a template's front matter, `hook`, or `shutdown`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Check => "check",
             Self::Verify => "verify",
             Self::OnChange => "on-change",
             Self::Hook => "hook",
+            Self::Shutdown => "shutdown",
         }
     }
 }

@@ -10,18 +10,24 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::report::{Failure, Part, Report, Versions};
+use crate::sys::power::Action;
 
 /// The name of the port.
 pub const PORT: &str = "org.ovf.agent.0";
 /// Versions of the protocol that this agent speaks.
 pub const VERSIONS: Versions = Versions { min: 1, max: 1 };
 /// Requests that this agent answers.
-pub const ACCEPTS: [&str; 3] = ["query", "environment", "reload"];
+pub const ACCEPTS: [&str; 4] = ["query", "environment", "reload", STOP];
+/// The one that only an agent answers that may take its machine down.
+pub const STOP: &str = "stop";
+/// For how long hooks may hold the machine up where nobody says.
+pub const STOP_DEADLINE: Duration = Duration::from_secs(180);
 /// The longest line that is taken from the host, in bytes.
 pub const LINE_LIMIT: usize = 16 * 1024 * 1024;
 /// Answers that are kept while the host does not read; a host that asks on without reading gets no more.
@@ -91,6 +97,15 @@ pub enum FromHost {
     Reload {
         /// Names the request, so that the answer can be told.
         id: String,
+    },
+    /// It wants the machine to go down.
+    Stop {
+        /// Names the request, so that the answer can be told.
+        id: String,
+        /// How.
+        action: Action,
+        /// For how long hooks may hold it up, in milliseconds.
+        deadline_ms: u64,
     },
 }
 
@@ -170,13 +185,15 @@ impl Inbox {
     }
 }
 
-/// The fields of `ack`, `query` and `reload`.
+/// The fields of `ack`, `query`, `reload` and `stop`.
 #[derive(Deserialize)]
 struct Fields {
     boot: Option<String>,
     session: Option<String>,
     seq: Option<u64>,
     id: Option<String>,
+    action: Option<String>,
+    deadline_ms: Option<u64>,
 }
 
 /// The message in a line, or the answer to what is none. Not the parser's own words: they quote what they read. The type is
@@ -201,9 +218,13 @@ fn message(line: &[u8]) -> Result<FromHost, Answer> {
         "query" => fields().and_then(|it| Some(FromHost::Query { id: it.id? })),
         "reload" => fields().and_then(|it| Some(FromHost::Reload { id: it.id? })),
         "environment" => serde_json::from_slice(line).ok().map(FromHost::Environment),
+        STOP => match fields().and_then(|it| Some((it.id?, it.action?, it.deadline_ms))) {
+            Some((id, action, deadline_ms)) => return stop(id, &action, deadline_ms),
+            None => None,
+        },
         _ => {
             let message =
-                "the type of this message is not known; there are ack, query, environment and reload"
+                "the type of this message is not known; there are ack, query, environment, reload and stop"
                     .to_owned();
             return Err(Answer::refused(id.into_owned(), "UnknownRequest", message));
         }
@@ -212,6 +233,15 @@ fn message(line: &[u8]) -> Result<FromHost, Answer> {
         let message = format!("a message of type {kind} lacks a field, or one has another type");
         Answer::refused(id.into_owned(), "BadRequest", message)
     })
+}
+
+fn stop(id: String, action: &str, deadline_ms: Option<u64>) -> Result<FromHost, Answer> {
+    let Some(action) = Action::ALL.into_iter().find(|it| it.as_str() == action) else {
+        let message = "the action of a stop is none that is known; there are poweroff, reboot and halt";
+        return Err(Answer::refused(id, "UnknownAction", message.to_owned()));
+    };
+    let deadline_ms = deadline_ms.unwrap_or(STOP_DEADLINE.as_millis() as u64);
+    Ok(FromHost::Stop { id, action, deadline_ms })
 }
 
 /// Frames on their way to the host.
@@ -267,6 +297,7 @@ impl Outbox {
 mod tests {
     use super::{Answer, FromGuest, FromHost, Inbox, LINE_LIMIT, Outbox, frame};
     use crate::report::tests::sample;
+    use crate::sys::power::Action;
 
     fn ack(seq: u64) -> FromHost {
         FromHost::Ack { boot: "b".to_owned(), session: "s".to_owned(), seq }
@@ -298,6 +329,9 @@ mod tests {
             ("{\"type\":\"query\"}", "", "BadRequest"),
             ("{\"type\":\"environment\",\"id\":\"7\",\"document\":[\"secret\"]}", "7", "BadRequest"),
             ("{\"type\":\"environment\",\"document\":\"secret\"}", "", "BadRequest"),
+            ("{\"type\":\"stop\",\"id\":\"9\"}", "9", "BadRequest"),
+            ("{\"type\":\"stop\",\"id\":\"9\",\"action\":\"secret\"}", "9", "UnknownAction"),
+            ("{\"type\":\"stop\",\"id\":\"9\",\"action\":\"halt\",\"deadline_ms\":-1}", "9", "BadRequest"),
             ("\u{0}{", "", "NotAMessage"),
         ] {
             let mut inbox = Inbox::default();
@@ -318,6 +352,19 @@ mod tests {
         let Some(Ok(FromHost::Environment(sent))) = messages.pop() else { panic!("{messages:?}") };
         assert_eq!((&*sent.id, &**sent.document), ("8", "<a>\nä \"s3cret\"</a>"));
         assert_eq!(format!("{sent:?}"), "Sent(\"8\", 19 bytes)");
+    }
+
+    #[test]
+    fn a_stop_has_an_action_and_a_deadline_of_its_own_or_the_usual() {
+        for (fields, action, deadline_ms) in [
+            (r#""action":"poweroff""#, Action::PowerOff, 180_000),
+            (r#""action":"reboot","deadline_ms":null"#, Action::Reboot, 180_000),
+            (r#""action":"halt","deadline_ms":0"#, Action::Halt, 0),
+        ] {
+            let line = format!("{{\"type\":\"stop\",\"id\":\"9\",{fields}}}\n");
+            let want = FromHost::Stop { id: "9".to_owned(), action, deadline_ms };
+            assert_eq!(Inbox::default().take(line.as_bytes()), [Ok(want)], "{line}");
+        }
     }
 
     #[test]

@@ -11,32 +11,33 @@ use std::time::Duration;
 use tracing::{error, info};
 
 use super::chain;
+use super::shutdown::LastCall;
 use crate::bus::Bus;
-use crate::hooks::{Call, Hook, Hooks, Moment};
+use crate::hooks::{Hook, Hooks, Moment};
 use crate::sys::Root;
 
 /// Hooks that wait for the guest to be ready, and what they are told.
 #[derive(Debug)]
 pub(super) struct ReadyHooks {
-    call: Call,
-    generation: u64,
+    told: LastCall,
     limit: Duration,
     list: Vec<Hook>,
 }
 
 impl ReadyHooks {
     /// Those of a pass, if there are any.
-    pub(super) fn new(hooks: &Hooks, call: Option<Call>, generation: u64) -> Option<Self> {
+    pub(super) fn new(hooks: &Hooks, told: Option<LastCall>) -> Option<Self> {
         let list: Vec<_> = hooks.at(Moment::Ready).cloned().collect();
-        let call = call.filter(|_| !list.is_empty())?;
-        Some(Self { call, generation, limit: hooks.timeout, list })
+        let told = told.filter(|_| !list.is_empty())?;
+        Some(Self { told, limit: hooks.timeout, list })
     }
 
     /// Runs them; how many have failed.
     pub(super) async fn run(self, root: &Root, bus: &Bus) -> usize {
+        let LastCall { call, generation } = &self.told;
         let mut failed = 0;
         for hook in &self.list {
-            match self.call.run(root, bus, hook, self.generation, self.limit).await {
+            match call.run(root, bus, hook, *generation, self.limit).await {
                 Ok(()) => info!(stage = "hooks", "hook {} is done", hook.full_name()),
                 Err(refusal) => {
                     failed += 1;

@@ -10,6 +10,7 @@
 mod control;
 mod gates;
 mod passes;
+mod stopping;
 mod talk;
 mod telling;
 
@@ -22,6 +23,7 @@ use tracing::{info, warn};
 
 use super::link::Link;
 use super::ready_hooks::ReadyHooks;
+use super::shutdown::LastCall;
 use super::{Exit, Fault, Machine, Result, new_report};
 use crate::config::Config;
 use crate::problem::Problems;
@@ -39,6 +41,7 @@ use crate::watch::Watch;
 use control::Clients;
 use gates::Waiting;
 use passes::{Passing, Searching};
+use stopping::Stopping;
 use telling::Telling;
 
 const UEVENTS: u64 = 0;
@@ -48,6 +51,7 @@ const BUS: u64 = 3;
 const RELOAD: u64 = 4;
 const HOOKS: u64 = 5;
 const CONTROL: u64 = 6;
+const STOPPING: u64 = 15;
 /// Gate number n has token `GATE + n`.
 const GATE: u64 = 16;
 /// Those who are connected to the control socket, from here on.
@@ -117,13 +121,14 @@ pub fn run(
         probes: BTreeMap::new(),
         ready_hooks: None,
         telling: None,
+        last_call: None,
+        stopping: None,
+        is_over: false,
     };
     running.open_port();
     running.said();
     // A host that is there already hears of the start before the work begins.
-    if running.turn(Some(Duration::ZERO)).map_err(|error| outside("events", error))? {
-        return Ok(Exit::Done);
-    }
+    running.turn(Some(Duration::ZERO)).map_err(|error| outside("events", error))?;
     match config {
         Ok(config) => {
             running.config = Some(Rc::new(config));
@@ -160,27 +165,37 @@ struct Running {
     /// Those of the last pass, to be run when the guest becomes ready.
     ready_hooks: Option<ReadyHooks>,
     telling: Option<Telling>,
+    /// What hooks were told of the last pass that was applied.
+    last_call: Option<LastCall>,
+    /// The way down.
+    stopping: Option<Stopping>,
+    /// Whether this process is to end.
+    is_over: bool,
 }
 
 impl Running {
     /// The loop. Everything that is due is done before each wait, so no event is waited for twice.
     fn events(mut self) -> std::io::Result<Exit> {
-        loop {
-            let timeout = self.next_moment().map(|moment| moment.saturating_sub(now()));
-            if self.turn(timeout)? {
-                info!("stopping");
-                return Ok(Exit::Done);
-            }
+        while !self.is_over {
             self.timers()?;
+            let timeout = self.next_moment().map(|moment| moment.saturating_sub(now()));
+            if !self.is_over {
+                self.turn(timeout)?;
+            }
         }
+        info!("stopping");
+        Ok(Exit::Done)
     }
 
-    /// Waits once and takes what has come; says whether that was the wish to stop.
-    fn turn(&mut self, timeout: Option<Duration>) -> std::io::Result<bool> {
-        let mut stop = false;
+    /// Waits once and takes what has come.
+    fn turn(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
         for ready in self.poll.wait(timeout)? {
             match ready.token {
-                STOP => stop |= self.stop.came(),
+                STOP => {
+                    if self.stop.came() {
+                        self.told_to_end();
+                    }
+                }
                 RELOAD => {
                     if self.reload.came() {
                         self.watch.reload(None);
@@ -190,11 +205,12 @@ impl Running {
                 PORT => self.port_event(ready),
                 BUS => self.step()?,
                 HOOKS => self.step_hooks()?,
+                STOPPING => self.step_stopping()?,
                 token @ (CONTROL | CLIENT..) => self.control(token),
                 token => self.connected((token - GATE) as usize),
             }
         }
-        Ok(stop)
+        Ok(())
     }
 
     fn next_moment(&self) -> Option<Moment> {
@@ -207,7 +223,8 @@ impl Running {
         let gates = self.waiting.as_ref().map(|waiting| waiting.gates.next());
         let repeat = self.reporter.repeat_at().filter(|_| self.has_host());
         let hooks = self.telling.as_ref().and_then(Telling::next);
-        [search, pass, watch, gates, repeat, hooks].into_iter().flatten().min()
+        let stopping = self.stopping.as_ref().and_then(Stopping::next);
+        [search, pass, watch, gates, repeat, hooks, stopping].into_iter().flatten().min()
     }
 
     fn timers(&mut self) -> std::io::Result<()> {
@@ -224,6 +241,7 @@ impl Running {
         if self.telling.as_ref().and_then(Telling::next).is_some_and(|next| next <= now) {
             self.step_hooks()?;
         }
+        self.step_stopping()?;
         self.next_pass();
         self.try_gates();
         if self.has_host() && self.reporter.repeat(now) {

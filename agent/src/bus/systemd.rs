@@ -208,6 +208,39 @@ impl Systemd {
         Changes::of(&line.connection, object(unit)).await.map_err(Error::Connection)
     }
 
+    /// Whether the machine goes down, and if so, for which of its targets: `poweroff.target` where it does not say. It does
+    /// from the moment at which that was asked for: units are stopped for `shutdown.target`, which is waiting to be started.
+    ///
+    /// # Errors
+    /// systemd is not to be reached.
+    pub async fn goes_down(&self) -> Result<Option<&'static str>, Error> {
+        const POWER_OFF: &str = "poweroff.target";
+        if !self.is_coming("shutdown.target").await? {
+            return Ok(None);
+        }
+        for target in ["reboot.target", "halt.target", "kexec.target", "soft-reboot.target"] {
+            if self.is_coming(target).await? {
+                return Ok(Some(target));
+            }
+        }
+        Ok(Some(POWER_OFF))
+    }
+
+    async fn is_coming(&self, unit: &str) -> Result<bool, Error> {
+        let status = self.status(unit).await?;
+        Ok(status.is_some_and(|it| it.job.as_deref() == Some("start") || it.active.starts_with("activ")))
+    }
+
+    /// Has systemd take the machine down, as `systemctl` and logind do: units are stopped in their order, and nothing that
+    /// is started meanwhile calls it off.
+    ///
+    /// # Errors
+    /// systemd refuses, or is not to be reached.
+    pub async fn go_down(&self, target: &str) -> Result<(), Error> {
+        let body = Structure::from((target, "replace-irreversibly"));
+        self.ask::<OwnedObjectPath>("StartUnit", target, Some(body)).await.map(drop)
+    }
+
     // --- the conversation ---
 
     /// A call to the manager.

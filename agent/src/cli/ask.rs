@@ -67,7 +67,8 @@ impl Common {
                         // One that will be repeated has not failed yet.
                         Some(far) => {
                             let failed = report.failure.as_ref().is_some_and(|failure| failure.is_final);
-                            far.is_reached(&report) || report.stage == Stage::Failed && failed
+                            let ends = report.stage == Stage::Failed && failed;
+                            far.is_reached(&report) || ends || report.stage == Stage::Stopping
                         }
                     };
                     last = Some(report);

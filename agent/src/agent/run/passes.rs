@@ -69,6 +69,9 @@ impl Running {
     pub(super) fn start(&mut self) {
         let begin = now();
         let (Some(config), Some(machine)) = (&self.config, &self.machine) else { return };
+        if self.is_stopping() {
+            return;
+        }
         match self.options.source {
             Some(_) => self.look_again(true, Vec::new()),
             None => {
@@ -97,7 +100,7 @@ impl Running {
 
     /// Whether a pass could begin now.
     pub(super) fn may_begin(&self) -> bool {
-        self.machine.is_some()
+        self.machine.is_some() && !self.is_stopping()
     }
 
     /// Begins what is to be done next, if nothing is being done. A search is over when the host sends, or somebody reloads.
@@ -220,6 +223,7 @@ impl Running {
         let Passed { mut machine, report, outcome } = passed;
         let took = machine.took;
         let pinned = machine.boot.pinned();
+        self.last_call.clone_from(&machine.last_call);
         self.ready_hooks = machine.ready_hooks.take().or(self.ready_hooks.take());
         self.machine = Some(machine);
         let changed = !report.changed.is_empty();
@@ -240,7 +244,8 @@ impl Running {
                 }
             }
             Err(mut fault) => {
-                let again = self.watch.failed(fault.can_pass() && !is_asked_for, now());
+                let again =
+                    self.watch.failed(fault.can_pass() && !is_asked_for && !self.is_stopping(), now());
                 fault.failure.is_final = !again;
                 self.failed(&fault, stage);
                 return Some(fault.for_report());
@@ -249,7 +254,7 @@ impl Running {
         None
     }
 
-    fn answer_all(&mut self, requests: Vec<Request>, failure: Option<&Failure>) {
+    pub(super) fn answer_all(&mut self, requests: Vec<Request>, failure: Option<&Failure>) {
         for Request { from, id } in requests {
             let answer =
                 failure.map_or_else(|| Answer::ok(id.clone()), |it| Answer::failed(id.clone(), it.clone()));
@@ -274,6 +279,9 @@ impl Running {
 
     fn wait_for_gates(&mut self) {
         let Some(config) = &self.config else { return };
+        if self.is_stopping() {
+            return self.report(|_| ());
+        }
         let mut conditions = config.ready.clone();
         if !self.root.is_system() && !conditions.tcp.is_empty() {
             info!(stage = "gates", "under --root, tcp gates are not tried");

@@ -4,9 +4,11 @@
 
 #![forbid(unsafe_code)]
 
+use std::time::Duration;
+
 use tracing::warn;
 
-use super::{CONTROL, HOST, PORT, Running};
+use super::{CONTROL, HOST, PORT, Running, Stopping};
 use crate::agent::chain;
 use crate::agent::link::Link;
 use crate::protocol::{self, Answer, FromHost, Sent};
@@ -19,7 +21,13 @@ use crate::watch::Request;
 impl Running {
     /// Changes the report and, if that is news, says it.
     pub(super) fn report(&mut self, change: impl FnOnce(&mut Report)) {
-        if self.reporter.update(now(), change) {
+        let stopping = self.stopping.as_ref().and_then(Stopping::stage);
+        let news = self.reporter.update(now(), |report| {
+            change(report);
+            // Whatever else happens meanwhile.
+            report.stage = stopping.unwrap_or(report.stage);
+        });
+        if news {
             self.said();
         }
     }
@@ -51,8 +59,12 @@ impl Running {
     fn refresh(&mut self) {
         let now = now();
         let gates = self.waiting.as_ref().map(|waiting| (waiting.gates.unmet(now), waiting.gates.left(now)));
+        let stop = self.stopping.as_ref().filter(|it| it.stage().is_some()).map(|it| it.left(now));
         self.reporter.note(|report| {
             report.uptime_ms = now.as_millis() as u64;
+            if let Some(left) = stop {
+                report.deadline_ms = left.map(|left| left.as_millis() as u64);
+            }
             if let Some((unmet, left)) = gates {
                 report.unmet = unmet;
                 report.deadline_ms = Some(left.as_millis() as u64);
@@ -98,6 +110,12 @@ impl Running {
                 }
             }
             Ok(FromHost::Query { id }) => self.answer(from, Answer::ok(id)),
+            Ok(FromHost::Stop { id, action, deadline_ms }) => {
+                self.stop(from, id, action, Duration::from_millis(deadline_ms));
+            }
+            Ok(FromHost::Environment(Sent { id, .. }) | FromHost::Reload { id }) if self.is_stopping() => {
+                self.too_late(vec![Request { from, id }]);
+            }
             Ok(FromHost::Environment(sent)) => self.environment(from, sent),
             Ok(FromHost::Reload { id }) => self.watch.reload(Some(Request { from, id })),
             Err(answer) => self.answer(from, answer),

@@ -33,6 +33,9 @@ impl Telling {
 impl Running {
     /// The guest has become ready.
     pub(super) fn start_hooks(&mut self) {
+        if self.is_stopping() {
+            return;
+        }
         if let Some(telling) = &mut self.telling {
             telling.again = true;
             return;
