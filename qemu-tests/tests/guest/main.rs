@@ -22,6 +22,7 @@ mod pass;
 mod platform;
 mod power;
 mod selinux;
+mod stop;
 mod transport;
 mod units;
 mod watch;
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
         cases::TRIALS,
         harness::TRIALS,
         hooks::TRIALS,
+        stop::TRIALS,
     ];
     let trials = groups.concat().into_iter().map(|(name, test)| trial(name, test, &lab, &times)).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
