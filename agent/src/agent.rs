@@ -8,6 +8,7 @@
 mod compare;
 mod fault;
 mod finder;
+mod hearing;
 mod hooked;
 mod link;
 mod others;

@@ -48,17 +48,21 @@ pub struct Document {
 
 impl Document {
     /// One that the host has sent.
-    pub fn sent(text: &str) -> Self {
-        let bytes = Zeroizing::new(text.as_bytes().to_vec());
+    pub fn sent(mut text: Zeroizing<String>) -> Self {
+        let bytes = Zeroizing::new(std::mem::take(&mut *text).into_bytes());
         Self { source: Source::Channel, bytes, asides: Vec::new(), named: true }
     }
 
     /// `sha256:` and the digest of the document as received, in hexadecimal.
     pub fn digest(&self) -> String {
-        let hex: String =
-            Sha256::digest(self.bytes.as_slice()).iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("sha256:{hex}")
+        digest(&self.bytes)
     }
+}
+
+/// The digest of a document's bytes.
+pub fn digest(document: &[u8]) -> String {
+    let hex: String = Sha256::digest(document).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
 }
 
 impl fmt::Debug for Document {

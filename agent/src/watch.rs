@@ -85,6 +85,11 @@ impl Watch {
         self.reload.get_or_insert_default().extend(request);
     }
 
+    /// Those who want that and have to wait.
+    pub fn reloads(&self) -> &[Request] {
+        self.reload.as_deref().unwrap_or_default()
+    }
+
     /// A pass has succeeded: nothing has to be repeated.
     pub fn succeeded(&mut self) {
         self.failures = 0;

@@ -9,51 +9,44 @@ use std::path::PathBuf;
 
 use tracing::debug;
 
-use crate::protocol::{self, Answer, FromHost, Inbox, Outbox};
+use super::hearing::Hearing;
+use crate::protocol::{self, Answer, FromHost, LINE_LIMIT, Outbox};
 use crate::report::Report;
 use crate::sys::poll::{Poll, Ready};
 use crate::sys::port::{Moved, Port};
 use crate::sys::{self, Error, Root};
-
-/// What one read of the ring buffer gives at most; the kernel hands out no more at a time.
-const PIECE: usize = 4096;
-/// So many pieces are read in one turn: a host that talks without end does not keep everything else waiting.
-const PIECES: usize = 64;
 
 /// The port, and what is on its way through it.
 pub(super) struct Link {
     pub(super) path: PathBuf,
     pub(super) outbox: Outbox,
     port: Port,
-    inbox: Inbox,
+    hearing: Hearing,
     connected: bool,
     /// Whether a wake-up is due that tells of nothing but the delivery of what we wrote.
     echo: bool,
     /// Whether the port took no more when we last wrote.
     full: bool,
-    has_more: bool,
 }
 
 impl Link {
-    /// Opens the port and adds it to the loop; `None` where the machine has no port of that name, or not yet.
+    /// Opens the port and adds it to the loop.
     ///
     /// # Errors
     /// It is there, but another process has it open, or it cannot be waited for.
-    pub(super) fn open(root: &Root, poll: &Poll, token: u64) -> sys::Result<Option<Self>> {
-        let Some(path) = find(root) else { return Ok(None) };
+    pub(super) fn open(root: &Root, poll: &Poll, token: u64, path: PathBuf) -> sys::Result<Self> {
         let port = root.open_port(&path)?;
         poll.add(&port, token).map_err(|error| Error::new("wait for", &path, error))?;
         debug!(port = %path.display(), "opened the port");
-        Ok(Some(Self {
+        Ok(Self {
             path,
             outbox: Outbox::default(),
             port,
-            inbox: Inbox::default(),
+            hearing: Hearing::new(LINE_LIMIT),
             connected: false,
             echo: false,
             full: false,
-            has_more: false,
-        }))
+        })
     }
 
     /// Whether somebody is at the other end.
@@ -68,46 +61,60 @@ impl Link {
     /// that neither explains is taken for a host (virtio_console.c: `out_intr`, `handle_control_message`).
     pub(super) fn event(&mut self, ready: Ready) -> bool {
         if ready.hangup {
-            self.connected = false;
-            self.echo = false;
-            self.full = false;
-            self.inbox.reset();
-            self.outbox.reset();
+            // What he said last is still to be read; see `Hearing`.
+            self.away();
             return false;
         }
+        let is_new = !std::mem::replace(&mut self.connected, true);
         if ready.readable {
             // What is read was said after our last words were delivered, if it is an answer to them.
             self.echo = false;
-            return ready.writable && !std::mem::replace(&mut self.connected, true);
+            return is_new;
         }
         let explained = std::mem::take(&mut self.echo) || self.full;
-        let known = std::mem::replace(&mut self.connected, true);
-        ready.writable && !(known && explained)
+        is_new || ready.writable && !explained
     }
 
-    /// Whether the last turn ended before there was nothing more to read; no event will tell again.
+    /// Whether there is more to be read; no event will tell again. From one who does not take his answers nothing is: he is
+    /// heard again when he does, which is an event.
     pub(super) fn has_more(&self) -> bool {
-        self.has_more
+        self.hearing.has_more() && !self.is_waited_for()
     }
 
-    /// Reads until there is nothing more, or for as long as one turn may be.
+    /// Whether there is a host who does not take his answers.
+    fn is_waited_for(&self) -> bool {
+        self.connected && self.outbox.is_full()
+    }
+
+    /// Nobody is at the other end: what was being said has no end, and whoever comes is told anew.
+    fn away(&mut self) {
+        (self.connected, self.echo, self.full) = (false, false, false);
+        self.outbox.reset();
+    }
+
+    /// A turn of reading begins.
+    pub(super) fn begin(&mut self) {
+        self.hearing.begin();
+    }
+
+    /// What the host says next; `None` where that is nothing now.
     ///
     /// # Errors
     /// The port is gone.
-    pub(super) fn read(&mut self) -> io::Result<Vec<Result<FromHost, Answer>>> {
-        let mut messages = Vec::new();
-        let mut buffer = [0; PIECE];
-        for _ in 0..PIECES {
-            match self.port.read(&mut buffer)? {
-                Moved::Bytes(count) => messages.extend(self.inbox.take(&buffer[..count])),
-                Moved::Nothing => {
-                    self.has_more = false;
-                    return Ok(messages);
-                }
-            }
+    pub(super) fn next(&mut self) -> io::Result<Option<Result<FromHost, Answer>>> {
+        if self.is_waited_for() {
+            return Ok(None);
         }
-        self.has_more = true;
-        Ok(messages)
+        // Among what is read after a host has left may be what the next one said; of the answers the last are kept.
+        self.outbox.make_room();
+        let mut is_away = false;
+        let message = self
+            .hearing
+            .next(|buffer| self.port.read(buffer).inspect(|moved| is_away = *moved == Moved::Away));
+        if is_away {
+            self.away();
+        }
+        message
     }
 
     /// Writes until all is said or the port takes no more. Nothing is written before a host was seen: the event that
@@ -127,7 +134,7 @@ impl Link {
                     self.echo = true;
                     self.full = false;
                 }
-                Moved::Nothing => {
+                Moved::Nothing | Moved::Away => {
                     self.full = true;
                     break;
                 }
@@ -137,8 +144,9 @@ impl Link {
     }
 }
 
-/// The node of the port, by the name that the platform gave it: the numbers in the node's own name say nothing.
-fn find(root: &Root) -> Option<PathBuf> {
+/// The node of the port, by the name that the platform gave it: the numbers in the node's own name say nothing. `None` where the
+/// machine has no port of that name, or not yet.
+pub(super) fn find(root: &Root) -> Option<PathBuf> {
     const CLASS: &str = "/sys/class/virtio-ports";
     let nodes = root.list(CLASS).ok()?;
     let named =

@@ -9,6 +9,7 @@
 
 mod control;
 mod gates;
+mod opening;
 mod passes;
 mod stopping;
 mod talk;
@@ -27,7 +28,6 @@ use super::shutdown::LastCall;
 use super::{Exit, Fault, Machine, Result, new_report};
 use crate::config::Config;
 use crate::problem::Problems;
-use crate::protocol::Answer;
 use crate::report::Reporter;
 use crate::sys::clock::{Moment, now};
 use crate::sys::net::Connecting;
@@ -40,8 +40,10 @@ use crate::transport::trust::{self, Kind};
 use crate::watch::Watch;
 use control::Clients;
 use gates::Waiting;
+use opening::Taken;
 use passes::{Passing, Searching};
 use stopping::Stopping;
+use talk::Asked;
 use telling::Telling;
 
 const UEVENTS: u64 = 0;
@@ -51,7 +53,9 @@ const BUS: u64 = 3;
 const RELOAD: u64 = 4;
 const HOOKS: u64 = 5;
 const CONTROL: u64 = 6;
-const STOPPING: u64 = 15;
+/// A port that another process has open.
+const TAKEN: u64 = 7;
+const STOPPING: u64 = 8;
 /// Gate number n has token `GATE + n`.
 const GATE: u64 = 16;
 /// Those who are connected to the control socket, from here on.
@@ -110,10 +114,11 @@ pub fn run(
         uevents,
         reporter,
         link: None,
+        taken: None,
         config: None,
         watch: Watch::default(),
         is_configured: false,
-        answered: None,
+        asked: None,
         control,
         searching: None,
         passing: None,
@@ -150,13 +155,13 @@ struct Running {
     uevents: Option<Uevents>,
     reporter: Reporter,
     link: Option<Link>,
+    taken: Option<Taken>,
     /// `None` where it is broken.
     config: Option<Rc<Config>>,
     watch: Watch,
     /// Whether a pass of this process has succeeded.
     is_configured: bool,
-    /// The last answer that took a pass.
-    answered: Option<Answer>,
+    asked: Option<Asked>,
     control: Clients,
     searching: Option<Searching>,
     passing: Option<Passing>,
@@ -203,6 +208,7 @@ impl Running {
                 }
                 UEVENTS => self.uevents(),
                 PORT => self.port_event(ready),
+                TAKEN => self.port_closed(),
                 BUS => self.step()?,
                 HOOKS => self.step_hooks()?,
                 STOPPING => self.step_stopping()?,
@@ -214,9 +220,10 @@ impl Running {
     }
 
     fn next_moment(&self) -> Option<Moment> {
-        if self.link.as_ref().is_some_and(Link::has_more) {
+        if self.link.as_ref().is_some_and(Link::has_more) || !self.control.with_more().is_empty() {
             return Some(Moment::ZERO);
         }
+        let taken = self.taken.as_ref().and_then(Taken::again);
         let search = self.searching.as_ref().map(|searching| searching.look_at);
         let pass = self.passing.as_ref().and_then(Passing::next);
         let watch = self.watch.at().filter(|_| self.may_begin());
@@ -224,13 +231,19 @@ impl Running {
         let repeat = self.reporter.repeat_at().filter(|_| self.has_host());
         let hooks = self.telling.as_ref().and_then(Telling::next);
         let stopping = self.stopping.as_ref().and_then(Stopping::next);
-        [search, pass, watch, gates, repeat, hooks, stopping].into_iter().flatten().min()
+        [taken, search, pass, watch, gates, repeat, hooks, stopping].into_iter().flatten().min()
     }
 
     fn timers(&mut self) -> std::io::Result<()> {
         let now = now();
         if self.link.as_ref().is_some_and(Link::has_more) {
             self.listen();
+        }
+        for token in self.control.with_more() {
+            self.control(token);
+        }
+        if self.taken.as_ref().and_then(Taken::again).is_some_and(|again| again <= now) {
+            self.open_port();
         }
         if self.searching.as_ref().is_some_and(|searching| searching.look_at <= now) {
             self.search();
@@ -245,8 +258,9 @@ impl Running {
         self.next_pass();
         self.try_gates();
         if self.has_host() && self.reporter.repeat(now) {
-            self.say();
+            self.tell_host();
         }
+        self.write();
         Ok(())
     }
 

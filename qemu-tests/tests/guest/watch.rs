@@ -134,6 +134,7 @@ fn refused(bench: &Bench<'_>) -> Result<()> {
         assert!(!answer.to_string().contains("hunter2"), "{answer}");
         let report = vm.report(|report| report.failure.is_some(), soon())?.report;
         assert_eq!((report.stage.as_str(), report.generation), ("ready", 1), "it goes on as it was");
+        assert_eq!(report.source, "iso:/dev/sr0", "which is where what is applied came from");
         assert_eq!(text(&mut vm, SETTINGS)?, settings("10.20.132.102"));
     }
     assert_eq!(send(&mut vm, "3", &document("10.0.0.2"))?["ok"], true);

@@ -1,7 +1,7 @@
 //! Those who are connected to the control socket: commands of this machine, which speak the protocol as the host does.
 //!
-//! Decides how many there may be, and that one who does not read is hung up on. What they say means what it means from the
-//! host (`talk`).
+//! Decides how many there may be, and how much one may say at once. One who does not read what he is told is not heard any
+//! more, until he does. What they say means what it means from the host (`talk`).
 
 #![forbid(unsafe_code)]
 
@@ -13,13 +13,15 @@ use tracing::warn;
 
 use super::{CLIENT, CONTROL};
 use crate::agent::chain;
-use crate::protocol::{Answer, FromHost, Inbox, Outbox};
+use crate::agent::hearing::Hearing;
+use crate::protocol::{Answer, FRAME_LIMIT, FromHost, Outbox};
 use crate::report::Report;
 use crate::sys::Root;
 use crate::sys::control::Control;
 use crate::sys::poll::Poll;
+use crate::sys::port::{Moved, moved};
 
-/// So many at a time; the next has to wait.
+/// So many at a time; the next is hung up on.
 const MOST: usize = 16;
 
 /// The socket, if there is one, and who is connected to it.
@@ -34,7 +36,7 @@ pub(super) struct Clients {
 /// One who is connected.
 pub(super) struct Client {
     pub(super) outbox: Outbox,
-    inbox: Inbox,
+    hearing: Hearing,
     stream: UnixStream,
 }
 
@@ -51,31 +53,50 @@ impl Clients {
         Self { socket, clients: BTreeMap::new(), next: CLIENT }
     }
 
-    /// Takes who has come.
+    /// Takes who has come, and has them told the report.
     pub(super) fn accept(&mut self, poll: &Poll) {
         while let Some(stream) = self.socket.as_ref().and_then(Control::accept) {
             if self.clients.len() < MOST && poll.add(&stream, self.next).is_ok() {
-                let (outbox, inbox) = Default::default();
-                self.clients.insert(self.next, Client { outbox, inbox, stream });
+                let (mut outbox, hearing) = (Outbox::default(), Hearing::new(FRAME_LIMIT));
+                outbox.report();
+                self.clients.insert(self.next, Client { outbox, hearing, stream });
                 self.next += 1;
             }
         }
     }
 
-    /// What one of them says. One who has left, or is broken, is gone.
-    pub(super) fn read(&mut self, token: u64) -> Vec<Result<FromHost, Answer>> {
-        let Some(client) = self.clients.get_mut(&token) else { return Vec::new() };
-        let (mut messages, mut buffer) = (Vec::new(), [0; 4096]);
-        loop {
-            match client.stream.read(&mut buffer) {
-                Ok(count) if count > 0 => messages.extend(client.inbox.take(&buffer[..count])),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return messages,
-                _ => {
-                    self.clients.remove(&token);
-                    return messages;
-                }
-            }
+    /// Those who have more to say than one turn takes.
+    pub(super) fn with_more(&self) -> Vec<u64> {
+        let has_more = |(token, client): (&u64, &Client)| {
+            (client.hearing.has_more() && !client.outbox.is_full()).then_some(*token)
+        };
+        self.clients.iter().filter_map(has_more).collect()
+    }
+
+    /// A turn of one of them begins.
+    pub(super) fn begin(&mut self, token: u64) {
+        if let Some(client) = self.clients.get_mut(&token) {
+            client.hearing.begin();
         }
+    }
+
+    /// What one of them says next; `None` where that is nothing now. One who has left, or is broken, is gone.
+    pub(super) fn next(&mut self, token: u64) -> Option<Result<FromHost, Answer>> {
+        let Client { outbox, hearing, stream } = self.clients.get_mut(&token)?;
+        if outbox.is_full() {
+            return None;
+        }
+        let mut gone = false;
+        let read = |buffer: &mut [u8]| {
+            let moved = moved(stream.read(buffer), Moved::Away);
+            gone = !matches!(moved, Ok(Moved::Bytes(_) | Moved::Nothing));
+            moved
+        };
+        let message = hearing.next(read).ok().flatten();
+        if gone {
+            self.clients.remove(&token);
+        }
+        message
     }
 
     /// Says what there is to be said, as far as they take it; the rest with their next event.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::gates::Waiting;
-use super::{BUS, HOST, Running};
+use super::{BUS, Running};
 use crate::agent::{Fault, Finder, Machine, Result, Step, chain};
 use crate::bus::{Bus, Conversation};
 use crate::protocol::Answer;
@@ -114,7 +114,7 @@ impl Running {
             Some(Cause::Retry) => self.look_again(true, Vec::new()),
             Some(Cause::Sent(request, sent)) => {
                 self.searching = None;
-                self.begin(Ok(Some(Document::sent(&sent.document))), vec![request]);
+                self.begin(Ok(Some(Document::sent(sent.document))), vec![request]);
             }
             Some(Cause::Reload(requests)) => {
                 self.searching = None;
@@ -182,7 +182,9 @@ impl Running {
             Ok(bus) => bus,
             Err(error) => {
                 self.machine = Some(machine);
-                return self.fail(&Fault::outside(&Error::new("wait for", "a pass", error)));
+                let fault = Fault::outside(&Error::new("wait for", "a pass", error));
+                self.fail(&fault);
+                return self.answer_all(requests, Some(&fault.for_report()));
             }
         };
         let stage = self.reporter.report().stage;
@@ -227,8 +229,14 @@ impl Running {
         self.ready_hooks = machine.ready_hooks.take().or(self.ready_hooks.take());
         self.machine = Some(machine);
         let changed = !report.changed.is_empty();
+        // A later pass that failed has not applied what it was about.
+        let goes_on = outcome.is_err() && self.is_configured;
         self.reporter.note(|current| {
+            let applied = goes_on.then(|| (current.id.clone(), current.source.clone(), current.stale));
             current.adopt(report);
+            if let Some(applied) = applied {
+                (current.id, current.source, current.stale) = applied;
+            }
             current.took_us = took;
         });
         match outcome {
@@ -258,9 +266,6 @@ impl Running {
         for Request { from, id } in requests {
             let answer =
                 failure.map_or_else(|| Answer::ok(id.clone()), |it| Answer::failed(id.clone(), it.clone()));
-            if from == HOST {
-                self.answered = Some(answer.clone());
-            }
             self.answer(from, answer);
         }
     }

@@ -8,15 +8,25 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::{CONTROL, HOST, PORT, Running, Stopping};
+use super::{CONTROL, HOST, Running, Stopping};
 use crate::agent::chain;
-use crate::agent::link::Link;
 use crate::protocol::{self, Answer, FromHost, Sent};
 use crate::report::Report;
 use crate::sys::caller;
 use crate::sys::clock::now;
 use crate::sys::poll::Ready;
+use crate::transport::digest;
 use crate::watch::Request;
+
+/// So many requests to read everything again are kept while they cannot be met.
+const MOST_RELOADS: usize = 64;
+
+/// The last document that the host has sent: by which name, its digest, and what came of it.
+pub(super) struct Asked {
+    id: String,
+    digest: String,
+    answer: Option<Answer>,
+}
 
 impl Running {
     /// Changes the report and, if that is news, says it.
@@ -44,15 +54,18 @@ impl Running {
 
     /// Says the report to the host and to whoever is connected here.
     pub(super) fn say(&mut self) {
-        self.refresh();
+        for client in self.control.clients.values_mut() {
+            client.outbox.report();
+        }
+        self.tell_host();
+    }
+
+    /// Says the report to the host, who may have heard it before.
+    pub(super) fn tell_host(&mut self) {
         if let Some(link) = &mut self.link {
             link.outbox.report();
         }
         self.write();
-        for client in self.control.clients.values_mut() {
-            client.outbox.report();
-        }
-        self.control.write(self.reporter.report());
     }
 
     /// Brings the times in the report up to date; they are no news, but whoever is told should be told the right ones.
@@ -72,31 +85,25 @@ impl Running {
         });
     }
 
-    /// Opens the port if it is there and not open yet.
-    pub(super) fn open_port(&mut self) {
-        if self.link.is_none() {
-            match Link::open(&self.root, &self.poll, PORT) {
-                Ok(link) => self.link = link,
-                Err(error) => warn!("no reports to the platform: {}", chain(&error)),
-            }
-        }
-    }
-
     pub(super) fn port_event(&mut self, ready: Ready) {
         let Some(link) = &mut self.link else { return };
         if link.event(ready) {
             self.reporter.new_host(now());
-            self.say();
+            self.tell_host();
         }
+        self.write();
         self.listen();
     }
 
     /// Reads what the host has said, in turns with everything else, and answers.
     pub(super) fn listen(&mut self) {
-        let Some(link) = &mut self.link else { return };
-        match link.read() {
-            Ok(messages) => messages.into_iter().for_each(|message| self.heard(HOST, message)),
-            Err(error) => return self.lost_port(&error),
+        self.link.iter_mut().for_each(|link| link.begin());
+        while let Some(link) = &mut self.link {
+            match link.next() {
+                Ok(Some(message)) => self.heard(HOST, message),
+                Ok(None) => break,
+                Err(error) => return self.lost_port(&error),
+            }
         }
         self.write();
     }
@@ -117,19 +124,26 @@ impl Running {
                 self.too_late(vec![Request { from, id }]);
             }
             Ok(FromHost::Environment(sent)) => self.environment(from, sent),
-            Ok(FromHost::Reload { id }) => self.watch.reload(Some(Request { from, id })),
+            Ok(FromHost::Reload { id }) => self.reload(Request { from, id }),
             Err(answer) => self.answer(from, answer),
         }
     }
 
-    /// A document is applied when its turn comes, and answered then; one that is sent once more is not applied once more.
+    /// A document is applied when its turn comes, and answered then; one that is sent once more is not applied once more. Once more
+    /// is by the same name and the same text: there are hosts that count from 1 whenever they start.
     fn environment(&mut self, from: u64, sent: Sent) {
         let request = Request { from, id: sent.id.clone() };
-        if let Some(answer) = self.answered.clone().filter(|answer| from == HOST && answer.to == request.id) {
-            return self.answer(from, answer);
-        }
-        if self.passing.as_ref().is_some_and(|passing| passing.requests.contains(&request)) {
-            return;
+        if from == HOST {
+            let digest = digest(sent.document.as_bytes());
+            if let Some(asked) = &self.asked
+                && (&asked.id, &asked.digest) == (&request.id, &digest)
+            {
+                if let Some(answer) = asked.answer.clone() {
+                    self.answer(from, answer);
+                }
+                return;
+            }
+            self.asked = Some(Asked { id: request.id.clone(), digest, answer: None });
         }
         if let Some(old) = self.watch.sent(request.clone(), sent).filter(|old| *old != request) {
             let message = "a newer document came before this one was begun with".to_owned();
@@ -137,10 +151,25 @@ impl Running {
         }
     }
 
-    /// Answers a request; where it was done, after a report of how things stand then.
+    fn reload(&mut self, request: Request) {
+        let waiting = self.watch.reloads();
+        if waiting.contains(&request) {
+            return;
+        }
+        if waiting.len() < MOST_RELOADS {
+            return self.watch.reload(Some(request));
+        }
+        let message =
+            format!("{MOST_RELOADS} others wait for the same; ask again when one of them is answered");
+        self.answer(request.from, Answer::refused(request.id, "Busy", message));
+    }
+
+    /// Answers a request; where it was done, after a report of how things stand then. It is said before the next wait.
     pub(super) fn answer(&mut self, from: u64, answer: Answer) {
-        if answer.ok {
-            self.refresh();
+        if from == HOST
+            && let Some(asked) = self.asked.as_mut().filter(|asked| asked.id == answer.to)
+        {
+            asked.answer = Some(answer.clone());
         }
         let outbox = match from {
             HOST => self.link.as_mut().map(|link| &mut link.outbox),
@@ -153,33 +182,33 @@ impl Running {
             }
             outbox.answer(answer);
         }
-        self.write();
-        self.control.write(self.reporter.report());
     }
 
     /// The control socket, or one who is connected to it, has something.
     pub(super) fn control(&mut self, token: u64) {
         if token == CONTROL {
             self.control.accept(&self.poll);
-            return self.say();
+        } else {
+            self.write();
+            self.control.begin(token);
+            while let Some(message) = self.control.next(token) {
+                self.heard(token, message);
+            }
         }
-        for message in self.control.read(token) {
-            self.heard(token, message);
-        }
-        self.control.write(self.reporter.report());
+        self.write();
     }
 
-    fn write(&mut self) {
+    /// Says what there is to be said, as far as it is taken.
+    pub(super) fn write(&mut self) {
+        let has_news = self.link.as_ref().is_some_and(|link| link.has_host() && !link.outbox.is_empty());
+        if !has_news && self.control.clients.values().all(|client| client.outbox.is_empty()) {
+            return;
+        }
+        self.refresh();
+        self.control.write(self.reporter.report());
         let report = self.reporter.report();
         if let Some(Err(error)) = self.link.as_mut().map(|link| link.write(report)) {
             self.lost_port(&error);
-        }
-    }
-
-    /// The port is gone; one of its name may come again.
-    fn lost_port(&mut self, error: &std::io::Error) {
-        if let Some(link) = self.link.take() {
-            warn!(port = %link.path.display(), "the port is gone: {error}");
         }
     }
 }

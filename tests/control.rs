@@ -1,0 +1,234 @@
+//! The control socket of a running agent, with programs at the other end that misuse it: that never read, say nothing sensible,
+//! say too much, and are too many. `docs/protocol.md` says what they may expect.
+//!
+//! The agent runs on a scratch directory; nothing here needs a VM or root, and nothing outside the directory is touched.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test is outside of the agent, and looks at files and starts programs"
+)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+/// What no answer takes, also on a loaded machine.
+const LONG: Duration = Duration::from_secs(30);
+
+/// An agent that runs on a machine of its own.
+struct Agent {
+    process: Child,
+    machine: tempfile::TempDir,
+}
+
+impl Agent {
+    fn start() -> Self {
+        let machine = tempfile::tempdir().expect("a scratch directory");
+        let write = |name: &str, text: &str| {
+            let path = machine.path().join(name);
+            fs::create_dir_all(path.parent().expect("a directory")).expect("made");
+            fs::write(path, text).expect("written");
+        };
+        let template = "+++\npath = \"/etc/a\"\n+++\n{{ ip }}\n";
+        write(
+            "root/etc/ovf-agent/agent.toml",
+            "[parameters]\nip = { key = \"ip\", type = \"ipv4\", default = \"192.0.2.1\" }\n",
+        );
+        write("root/etc/ovf-agent/templates/a.tera", template);
+        write("env.xml", "<Environment xmlns=\"http://schemas.dmtf.org/ovf/environment/1\"/>");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ovf-agent"));
+        command.args(["run", "--root"]).arg(machine.path().join("root"));
+        command.arg("--source").arg(format!("file:{}", machine.path().join("env.xml").display()));
+        let process = command.stderr(Stdio::null()).spawn().expect("runs");
+        let agent = Self { process, machine };
+        ask(&agent.connect(), "first");
+        agent.until_ready();
+        agent
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.machine.path().join("root/run/ovf-agent/control")
+    }
+
+    /// Connects as soon as the agent listens.
+    fn connect(&self) -> UnixStream {
+        let begin = std::time::Instant::now();
+        let stream = loop {
+            match UnixStream::connect(self.socket()) {
+                Ok(stream) => break stream,
+                Err(error) => assert!(begin.elapsed() < LONG, "{error}"),
+            }
+            std::thread::yield_now();
+        };
+        stream.set_read_timeout(Some(LONG)).expect("set");
+        stream.set_write_timeout(Some(LONG)).expect("set");
+        stream
+    }
+
+    /// Waits as other programs do, by its own command.
+    fn until_ready(&self) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ovf-agent"));
+        command.args(["status", "--wait", "ready", "--timeout", "30s", "--root"]);
+        let output = command.arg(self.machine.path().join("root")).output().expect("runs");
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    /// What it has in memory now, and had at most, in KiB.
+    fn memory(&self) -> (u64, u64) {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("it runs");
+        let number = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name)).expect(name);
+            line.split_whitespace().nth(1).and_then(|it| it.parse().ok()).expect(line)
+        };
+        (number("VmRSS:"), number("VmHWM:"))
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Reads frames until the answer to `id`; all of them.
+fn until_answer(stream: &UnixStream, id: &str) -> Vec<Value> {
+    let mut frames = Vec::new();
+    for line in BufReader::new(stream).lines() {
+        let line = line.unwrap_or_else(|error| panic!("no answer to {id}: {error}; {} frames", frames.len()));
+        if line.is_empty() {
+            continue;
+        }
+        let frame: Value = serde_json::from_str(&line).expect(&line);
+        let is_answer = frame["type"] == "answer" && frame["to"] == id;
+        frames.push(frame);
+        if is_answer {
+            return frames;
+        }
+    }
+    panic!("hung up on before the answer to {id}; {} frames", frames.len());
+}
+
+fn query(id: impl ToString) -> Vec<u8> {
+    format!("\n{}\n", json!({ "type": "query", "id": id.to_string() })).into_bytes()
+}
+
+fn ask(mut stream: &UnixStream, id: &str) -> Vec<Value> {
+    stream.write_all(&query(id)).expect("taken");
+    until_answer(stream, id)
+}
+
+fn code(frame: &Value) -> Option<&str> {
+    frame["error"]["code"].as_str()
+}
+
+/// Says this again and again, until it is not taken for longer than an agent that reads would need.
+fn fill(mut stream: &UnixStream, bytes: &[u8]) {
+    stream.set_write_timeout(Some(Duration::from_millis(300))).expect("set");
+    let mut taken = 0;
+    while let Ok(count) = stream.write(bytes) {
+        taken += count;
+        assert!(taken < 64 << 20, "it reads on, though nobody takes its answers: {taken} bytes");
+    }
+    stream.set_write_timeout(Some(LONG)).expect("set");
+}
+
+#[test]
+fn sixteen_who_never_read_keep_nobody_waiting_and_the_next_is_hung_up_on() {
+    let agent = Agent::start();
+    let (before, _) = agent.memory();
+    let mut deaf: Vec<UnixStream> = (0..15).map(|_| agent.connect()).collect();
+    for stream in &deaf {
+        fill(stream, &query("nobody reads the answer").repeat(100));
+    }
+    let reads = agent.connect();
+    assert_eq!(ask(&reads, "the sixteenth").last().expect("frames")["ok"], true);
+    let mut next = agent.connect();
+    let mut nothing = Vec::new();
+    match next.read_to_end(&mut nothing) {
+        Ok(_) => assert!(nothing.is_empty(), "the 17th is told nothing"),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+    }
+    // What there is to do is done meanwhile.
+    fs::write(
+        agent.machine.path().join("root/etc/ovf-agent/templates/a.tera"),
+        "+++\npath = \"/etc/b\"\n+++\nx\n",
+    )
+    .expect("written");
+    (&reads).write_all(b"\n{\"type\":\"reload\",\"id\":\"again\"}\n").expect("taken");
+    assert_eq!(until_answer(&reads, "again").last().expect("frames")["ok"], true);
+    assert!(agent.machine.path().join("root/etc/b").exists());
+    // Each who reads in the end has all his answers.
+    let last = deaf.pop().expect("fifteen");
+    drop(deaf);
+    let mut asking = last.try_clone().expect("cloned");
+    let asker = std::thread::spawn(move || asking.write_all(&query("the end")));
+    let frames = until_answer(&last, "the end");
+    asker.join().expect("no panic").expect("taken");
+    assert!(frames.iter().filter(|frame| frame["type"] == "answer").count() > 100);
+    assert!(frames.iter().any(|frame| frame["type"] == "report" && frame["generation"] == 2));
+    // And there is room again.
+    agent.until_ready();
+    let (_, most) = agent.memory();
+    assert!(most < before + 4 * 1024, "{most} KiB at most, {before} before");
+}
+
+#[test]
+fn what_is_no_message_or_too_long_is_refused_and_the_next_is_heard() {
+    let agent = Agent::start();
+    let (before, _) = agent.memory();
+    let noise: Vec<u8> = (0..300_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    for (name, bytes, want) in [
+        ("zeros", vec![0; 100_000], "NotAMessage"),
+        ("noise", noise, "NotAMessage"),
+        ("short", b"x\n".repeat(20_000), "NotAMessage"),
+        ("long", vec![b'x'; 20 << 20], "LineTooLong"),
+        ("deep", b"[".repeat(500_000), "NotAMessage"),
+        (
+            "id",
+            format!("{{\"type\":\"reload\",\"id\":\"{}\"}}", "x".repeat(200_000)).into_bytes(),
+            "BadRequest",
+        ),
+    ] {
+        let stream = agent.connect();
+        let mut writing = stream.try_clone().expect("cloned");
+        let writer = std::thread::spawn(move || {
+            writing.write_all(&bytes).and_then(|()| writing.write_all(&query("after it")))
+        });
+        let frames = until_answer(&stream, "after it");
+        writer.join().expect("no panic").expect("taken");
+        let refused = frames.iter().find_map(code);
+        assert_eq!(refused, Some(want), "{name}");
+        // Half a line, and gone.
+        (&stream).write_all(b"\n{\"type\":").expect("taken");
+    }
+    ask(&agent.connect(), "last");
+    let (after, most) = agent.memory();
+    assert!(most < before + 6 * 1024, "{most} KiB at most, {before} before");
+    assert!(after < before + 2 * 1024, "{after} KiB, {before} before");
+}
+
+/// One pass for all that were there when it began.
+#[test]
+fn five_thousand_reloads_are_answered_each() {
+    let agent = Agent::start();
+    let stream = agent.connect();
+    let mut writing = stream.try_clone().expect("cloned");
+    let reloads: Vec<u8> = (0..5_000)
+        .flat_map(|id| format!("\n{}\n", json!({ "type": "reload", "id": id.to_string() })).into_bytes())
+        .collect();
+    let writer = std::thread::spawn(move || writing.write_all(&reloads));
+    let frames = until_answer(&stream, "4999");
+    writer.join().expect("no panic").expect("taken");
+    let answers: Vec<&Value> = frames.iter().filter(|it| it["type"] == "answer").collect();
+    let is_done = |(id, it): (usize, &&Value)| {
+        it["ok"] == true && it["to"].as_str().and_then(|to| to.parse().ok()) == Some(id)
+    };
+    let in_order = answers.iter().enumerate().all(is_done);
+    assert!(in_order && answers.len() == 5_000, "{} answers: {:?}", answers.len(), answers.last());
+}
