@@ -89,6 +89,8 @@ impl Host {
         }
         let attempt = || format!("cannot connect to the agent's port at {}", self.socket.display());
         let stream = UnixStream::connect(&self.socket).with_context(attempt)?;
+        // A guest that reads nothing must not stop the test.
+        stream.set_write_timeout(Some(Duration::from_secs(60))).with_context(attempt)?;
         let reading = stream.try_clone().with_context(attempt)?;
         self.connections += 1;
         self.log.state().ended = false;
@@ -121,10 +123,16 @@ impl Host {
 
     /// Sends `message` as a frame.
     pub fn send(&self, message: &Value) -> Result<()> {
+        self.send_bytes(format!("\n{message}\n").as_bytes())
+            .with_context(|| format!("cannot send {message} to the agent"))
+    }
+
+    /// Sends what is no frame, or many.
+    pub fn send_bytes(&self, bytes: &[u8]) -> Result<()> {
         let connection = self.connection.as_ref().ok_or_else(|| anyhow!("the host is not connected"))?;
         (&connection.stream)
-            .write_all(format!("\n{message}\n").as_bytes())
-            .with_context(|| format!("cannot send {message} to the agent"))
+            .write_all(bytes)
+            .with_context(|| format!("cannot send {} bytes to the agent", bytes.len()))
     }
 
     /// The first report that matches, of those that came since the last one given, or come `within`.
@@ -150,6 +158,11 @@ impl Host {
         self.log.wait("answer", within, |state| {
             state.others.iter().find(|frame| frame["type"] == "answer" && frame["to"] == id).cloned()
         })
+    }
+
+    /// All answers so far, in the order in which they came.
+    pub fn answers(&self) -> Vec<Value> {
+        self.log.state().others.iter().filter(|frame| frame["type"] == "answer").cloned().collect()
     }
 
     /// Every report so far.

@@ -232,6 +232,19 @@ impl Vm {
         }
     }
 
+    /// Lets the guest's resets be resets; else QEMU ends with the first.
+    pub fn allow_resets(&mut self) -> Result<()> {
+        self.qmp.execute("set-action", json!({ "reboot": "reset" })).map(drop)
+    }
+
+    /// Does something while no instruction of the guest's is executed.
+    pub fn while_stopped<T>(&mut self, work: impl FnOnce(&mut Vm) -> Result<T>) -> Result<T> {
+        self.qmp.execute("stop", json!({}))?;
+        let result = work(self)?;
+        self.qmp.execute("cont", json!({}))?;
+        Ok(result)
+    }
+
     /// Takes the agent's port away from the guest.
     pub fn unplug_port(&mut self) -> Result<()> {
         self.unplug(AGENT_PORT_ID)

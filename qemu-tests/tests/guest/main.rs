@@ -20,6 +20,7 @@ mod hotplug;
 mod life;
 mod pass;
 mod platform;
+mod port;
 mod power;
 mod selinux;
 mod stop;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         watch::TRIALS,
         pass::TRIALS,
         platform::TRIALS,
+        port::TRIALS,
         transport::TRIALS,
         boot::TRIALS,
         hotplug::TRIALS,
