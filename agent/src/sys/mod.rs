@@ -20,6 +20,7 @@ pub mod crash;
 pub mod device;
 mod fault;
 mod fork;
+pub mod inotify;
 mod label;
 pub mod mount;
 pub mod net;
