@@ -3,7 +3,7 @@
 //! Decides how systemd is reached: by PID 1's own socket, `/run/systemd/private` (systemd(1)), which is there before any
 //! unit is started, long before the bus, and which root alone may connect to. There is no broker in between, so no name and
 //! no subscription: whoever is connected gets every signal of the manager's. A connection is therefore only kept for as
-//! long as there is something to ask. What to ask is decided by `units` and `checks`.
+//! long as there is something to ask, or a unit to be watched. What to ask is decided by `units`, `checks` and `ready`.
 //!
 //! A conversation is a future, so a state machine of the compiler's making, and may be all of a pass. Either [`Bus::wait`]
 //! drives it to its end; or [`Bus::start`] begins it, and the loop watches the bus's descriptor and calls [`Bus::step`] when
@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod follow;
 mod line;
 mod runtime;
 mod socket;
@@ -28,6 +29,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use crate::sys::Root;
 use crate::sys::clock::Moment;
 
+pub use follow::Told;
 pub use line::Changes;
 pub use runtime::Runtime;
 pub use systemd::{Job, Systemd, UnitStatus};

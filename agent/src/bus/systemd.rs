@@ -48,6 +48,8 @@ pub struct UnitStatus {
     pub load: String,
     /// `active`, `inactive`, `failed`, `activating`, `deactivating`, `reloading`, `maintenance`.
     pub active: String,
+    /// The same in the words of its kind: `running`, `exited`, `auto-restart`.
+    pub sub: String,
     /// What its job is to do, `start` or `stop` or `restart`; nothing where it has none.
     pub job: Option<String>,
 }
@@ -71,8 +73,8 @@ impl Systemd {
             (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
         let rows: Vec<Row> = self.ask("ListUnitsByNames", unit, Some(Structure::from((vec![unit],)))).await?;
         Ok(rows.into_iter().next().map(|row| {
-            let (id, _, load, active, _, _, _, job, job_kind, _) = row;
-            UnitStatus { id, load, active, job: (job != 0).then_some(job_kind) }
+            let (id, _, load, active, sub, _, _, job, job_kind, _) = row;
+            UnitStatus { id, load, active, sub, job: (job != 0).then_some(job_kind) }
         }))
     }
 
@@ -290,7 +292,7 @@ impl Systemd {
     }
 
     /// The connection, made if there is none, or if systemd has closed it, as it does when it executes itself anew.
-    async fn line(&self) -> Result<Line, Error> {
+    pub(super) async fn line(&self) -> Result<Line, Error> {
         let line = self.0.line.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(line) = line.filter(|line| !line.connection.is_closed()) {
             return Ok(line);

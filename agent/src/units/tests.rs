@@ -7,7 +7,13 @@ use std::time::Duration;
 
 fn status(load: &str, active: &str, job: &str) -> UnitStatus {
     let job = Some(job.to_owned()).filter(|job| !job.is_empty());
-    UnitStatus { id: "a.service".to_owned(), load: load.to_owned(), active: active.to_owned(), job }
+    UnitStatus {
+        id: "a.service".to_owned(),
+        load: load.to_owned(),
+        active: active.to_owned(),
+        sub: String::new(),
+        job,
+    }
 }
 
 #[test]
