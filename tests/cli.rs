@@ -365,6 +365,21 @@ templates/i.tera:3:9: when is never true (`ip` is never null), so that nothing i
 ";
     assert_eq!(text(&output.stdout), want);
 
+    // Gates are looked at as well.
+    let gates =
+        "[ready]\nunits = [\"a.service\"]\ncommands = [[\"/usr/bin/good\"], [\"/usr/bin/gone\", \"-q\"]]\n";
+    machine.write("root/etc/ovf-agent/agent.d/1.toml", gates);
+    let said = text(&machine.command(&["check"]).output().expect("runs").stdout);
+    for want in [
+        "agent.d/1.toml:2:10: [ready] units: the image has no systemd, so this gate is never passed; install it, or wait for \
+         something else\n",
+        "agent.d/1.toml:3:33: commands: the image has no program /usr/bin/gone; install it, or correct the path\n",
+        "3 parameters and 10 templates: 11 problems\n",
+    ] {
+        assert!(said.contains(want), "{said}");
+    }
+    fs::remove_file(machine.path("root/etc/ovf-agent/agent.d/1.toml")).expect("removed");
+
     // Where systemd is, nobody runs `on-change`.
     machine.write("root/usr/lib/systemd/systemd", "");
     let output = machine.command(&["check", "--json"]).output().expect("runs");

@@ -32,6 +32,7 @@ use crate::environment::{self, Environment};
 use crate::hooks::Moment;
 use crate::plan::{Past, Plan};
 use crate::protocol;
+use crate::ready::Siblings;
 use crate::report::{Part, Report, Stage, Took};
 use crate::secrets;
 use crate::state::{Memory, State};
@@ -63,6 +64,8 @@ pub struct Machine {
     pub boot: Boot,
     /// The digest of the last document that was found, and not sent by the host.
     pub found: Option<String>,
+    /// What gates need to know of the document that was applied last.
+    pub siblings: Siblings,
     /// What is to be run once the guest is ready.
     ready_hooks: Option<ReadyHooks>,
     /// The state, where the configuration was read by it: the next pass has it at hand.
@@ -94,6 +97,7 @@ impl Machine {
             took,
             boot,
             found: None,
+            siblings: Siblings::default(),
             ready_hooks: None,
             memory: None,
             last_call: None,
@@ -245,6 +249,8 @@ impl Machine {
         if let Some(source) = &found {
             self.boot.pin(source);
         }
+        let siblings = prepared.next.siblings;
+        self.siblings = siblings;
         let call = prepared.hooked.call.map(|call| LastCall::new(call, applied.generation));
         self.ready_hooks = ReadyHooks::new(&config.hooks, call.clone());
         // It holds secrets, and is kept only where there is a hook to be told.
@@ -312,6 +318,8 @@ impl Machine {
         // Where the host sends one after the other, what they stand above is still the same.
         let beneath = self.found.clone().or_else(|| state.beneath.clone()).filter(|_| sent);
         let mut next = state.continued().with_instance(instance).with_document(digest, source, beneath);
+        let siblings = received.as_ref().map(|it| Siblings::of(&it.environment, &config.ready.entities));
+        next.siblings = siblings.unwrap_or_default();
         let begin = clock::now();
         // Everything that a file is made from is read once, so that what is remembered of it is what it was made from.
         let interfaces = self.interfaces(received.as_ref());

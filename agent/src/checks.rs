@@ -1,5 +1,5 @@
-//! Other people's programs that judge our files (`check`, `verify`), have to hear of them (`on-change`), or do what files
-//! cannot express (hooks).
+//! Other people's programs that judge our files (`check`, `verify`), have to hear of them (`on-change`), do what files
+//! cannot express (hooks), or say whether the guest is ready (gates).
 //!
 //! Decides how one is run and what its end means; when, is decided in `apply` and `hooks`. Where systemd is, it runs as a
 //! unit of its own that exists for this one run ([`transient`]), so that nothing of it stays, and one that judges is
@@ -42,18 +42,21 @@ pub enum Kind {
     OnChange,
     /// To do what the appliance's builder wants done at a moment.
     Hook,
+    /// To say whether the guest is ready.
+    Gate,
     /// To have init take the machine down.
     Shutdown,
 }
 
 impl Kind {
-    /// The key in a template's front matter, `hook`, or `shutdown`.
+    /// The key in a template's front matter, or `hook`, `gate` or `shutdown`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Check => "check",
             Self::Verify => "verify",
             Self::OnChange => "on-change",
             Self::Hook => "hook",
+            Self::Gate => "gate",
             Self::Shutdown => "shutdown",
         }
     }
@@ -126,7 +129,7 @@ struct Told<'a>(&'a Refusal);
 
 impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Refusal { kind, subject, program, how, output, .. } = self.0;
+        let Refusal { kind, subject, program, how, .. } = self.0;
         let is_hook = *kind == Kind::Hook;
         let kind = kind.as_str();
         match (how, is_hook) {
@@ -143,24 +146,30 @@ impl fmt::Display for Told<'_> {
             (How::Exit(226), _) => write!(f, "{kind} of {subject}: the sandbox of {program}")?,
             _ => write!(f, "{kind} of {subject}: {program}")?,
         }
-        match how {
-            How::Missing | How::NotRun => {}
-            // systemd's own exit statuses (systemd.exec(5)).
-            How::Exit(203) => f.write_str(" could not be executed (exit status 203)")?,
-            How::Exit(226) => f.write_str(" could not be made (exit status 226)")?,
-            How::Exit(status) => write!(f, " ended with exit status {status}")?,
-            How::Signal(signal) => write!(f, " was ended by signal {signal}")?,
-            How::Late(limit) => write!(f, " did not end within {} s", limit.as_secs_f64())?,
-            How::Result(result) => write!(f, " ended with \"{result}\"")?,
-        }
-        match output {
-            Some(path) => write!(f, "; what it said is in {}", path.display()),
-            None => Ok(()),
-        }
+        write!(f, " {}", self.0.end())
     }
 }
 
 impl Refusal {
+    /// How it ended, and where what it said is.
+    pub fn end(&self) -> String {
+        let end = match &self.how {
+            How::Missing => "there is no such program".to_owned(),
+            How::NotRun => "could not be run".to_owned(),
+            // systemd's own exit statuses (systemd.exec(5)).
+            How::Exit(203) => "could not be executed (exit status 203)".to_owned(),
+            How::Exit(226) => "could not be made (exit status 226)".to_owned(),
+            How::Exit(status) => format!("ended with exit status {status}"),
+            How::Signal(signal) => format!("was ended by signal {signal}"),
+            How::Late(limit) => format!("did not end within {} s", limit.as_secs_f64()),
+            How::Result(result) => format!("ended with \"{result}\""),
+        };
+        match &self.output {
+            Some(path) => format!("{end}; what it said is in {}", path.display()),
+            None => end,
+        }
+    }
+
     pub(crate) fn of(
         kind: Kind,
         subject: &str,
@@ -234,7 +243,7 @@ impl Order {
 
     fn file_limit(&self) -> Option<u64> {
         // The others may have real work to do.
-        matches!(self.kind, Kind::Check | Kind::Verify).then_some(FILE_LIMIT)
+        matches!(self.kind, Kind::Check | Kind::Verify | Kind::Gate).then_some(FILE_LIMIT)
     }
 
     async fn as_child(&self, runtime: &bus::Runtime) -> Result<(), (How, Option<Cause>)> {

@@ -293,7 +293,8 @@ impl Common {
         let config = self.load_for_pass(machine).map_err(|problems| Fault::configuration(&problems))?;
         machine.pass(&config, |machine| machine.document(&config, self.source.as_ref()), report)?;
         // Gates are for `run` to try; here they are only named.
-        report.unmet = Gates::new(&config.ready, sys::clock::now()).unmet(sys::clock::now());
+        let now = sys::clock::now();
+        report.unmet = Gates::new(&config.ready, &machine.siblings, now).unmet(now);
         report.ready = report.unmet.is_empty();
         report.stage = if report.ready { Stage::Ready } else { Stage::Waiting };
         Ok(())

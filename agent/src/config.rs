@@ -10,6 +10,7 @@ mod complaints;
 mod files;
 mod image;
 mod merge;
+mod ready;
 mod roles;
 mod templates;
 pub(crate) mod values;
@@ -32,7 +33,7 @@ use templates::Templates;
 use crate::hooks::Hooks;
 use crate::parameters::{Declaration, Declared, Objection};
 use crate::problem::{At, Problem, Problems};
-use crate::ready;
+use crate::ready::Conditions;
 use crate::sys::{self, Root};
 use crate::template::{DerivedSource, nearest};
 use crate::transport;
@@ -52,7 +53,9 @@ pub struct Config {
     /// Where to look for an environment, and how.
     pub transport: transport::Settings,
     /// What must be so before the guest is ready.
-    pub ready: ready::Conditions,
+    pub ready: Conditions,
+    /// What they name of an image.
+    gate_needs: ready::Needs,
     /// Where the agent keeps its state, inside the root.
     pub state: PathBuf,
     /// The guest's own property that tells an instance from others, if there is to be one.
@@ -85,7 +88,7 @@ struct Raw {
     derived: BTreeMap<String, Spanned<String>>,
     environment: Texts,
     transport: RawTransport,
-    ready: RawReady,
+    ready: ready::RawReady,
     state: Texts,
     hooks: Texts,
     appliance: Texts,
@@ -117,14 +120,6 @@ struct RawIso {
     method: transport::Method,
     wait: Option<Spanned<String>>,
     settle: Option<Spanned<String>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-struct RawReady {
-    files: Vec<Spanned<String>>,
-    tcp: Vec<Spanned<String>>,
-    timeout: Option<Spanned<String>>,
 }
 
 impl Config {
@@ -169,11 +164,7 @@ impl Config {
                 settle: at.duration(iso.settle, Duration::from_secs(1)),
             },
         };
-        let ready = ready::Conditions {
-            files: raw.ready.files.into_iter().filter_map(|path| at.absolute(path)).collect(),
-            tcp: raw.ready.tcp.into_iter().filter_map(|address| at.address(address)).collect(),
-            timeout: at.duration(raw.ready.timeout, Duration::from_secs(300)),
-        };
+        let (ready, gate_needs) = ready::ready(raw.ready, &declared, &mut at);
         let mut texts = at.texts([raw.environment, raw.state, raw.hooks, raw.appliance]).into_iter();
         let [absent, state, instance_id, timeout, version] = std::array::from_fn(|_| texts.next().flatten());
         let absent = at.absent(absent);
@@ -205,6 +196,7 @@ impl Config {
             absent,
             transport,
             ready,
+            gate_needs,
             state,
             instance_id,
             version,
@@ -228,7 +220,7 @@ impl Config {
         };
         let mut problems = templates.lint(&self.parameters);
         if let Some(image) = image {
-            problems.extend(image::check(templates, image)?);
+            problems.extend(image::check(templates, &self.gate_needs, image)?);
         }
         problems.sort();
         Ok(problems)

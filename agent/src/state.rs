@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hooks;
 use crate::plan::Ids;
+use crate::ready::Siblings;
 use crate::sys::place::{Lock, Place, Places, Staged};
 use crate::sys::{self, Root, process};
 use crate::template::{Rendered, Rules};
@@ -78,6 +79,9 @@ pub struct State {
     /// What units are to be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<Role>,
+    /// What gates need to know of the applied document.
+    #[serde(default, skip_serializing_if = "Siblings::is_empty")]
+    pub siblings: Siblings,
     /// What there is to know about hooks. An older agent had none.
     #[serde(default = "hooks::Remembered::of_a_configured_guest")]
     pub hooks: hooks::Remembered,
@@ -155,6 +159,7 @@ impl Default for State {
             input: None,
             owed: Owed::default(),
             roles: Vec::new(),
+            siblings: Siblings::default(),
             hooks: hooks::Remembered::default(),
         }
     }

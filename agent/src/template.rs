@@ -36,8 +36,8 @@ pub use derived::{DerivedSource, DerivedValues};
 pub use front_matter::Escape;
 pub(crate) use names::nearest;
 pub use render::{Absent, Output, Rendered, Rules, Shown};
-pub(crate) use rules::unit_objection;
 pub use rules::{Need, Needed};
+pub(crate) use rules::{program, unit_objection};
 pub use trace::{Explained, Line, Part};
 
 use crate::parameters::Declared;

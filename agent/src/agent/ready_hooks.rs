@@ -33,7 +33,7 @@ impl ReadyHooks {
     }
 
     /// Runs them; how many have failed.
-    pub(super) async fn run(self, root: &Root, bus: &Bus) -> usize {
+    pub(super) async fn run(&self, root: &Root, bus: &Bus) -> usize {
         let LastCall { call, generation } = &self.told;
         let mut failed = 0;
         for hook in &self.list {

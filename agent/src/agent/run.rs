@@ -15,7 +15,6 @@ mod stopping;
 mod talk;
 mod telling;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -30,7 +29,6 @@ use crate::config::Config;
 use crate::problem::Problems;
 use crate::report::Reporter;
 use crate::sys::clock::{Moment, now};
-use crate::sys::net::Connecting;
 use crate::sys::poll::Poll;
 use crate::sys::signals::Wish;
 use crate::sys::uevent::{Received, Uevents};
@@ -56,7 +54,7 @@ const CONTROL: u64 = 6;
 /// A port that another process has open.
 const TAKEN: u64 = 7;
 const STOPPING: u64 = 8;
-/// Gate number n has token `GATE + n`.
+/// The gates, from here on.
 const GATE: u64 = 16;
 /// Those who are connected to the control socket, from here on.
 const CLIENT: u64 = 1 << 32;
@@ -123,7 +121,6 @@ pub fn run(
         searching: None,
         passing: None,
         waiting: None,
-        probes: BTreeMap::new(),
         ready_hooks: None,
         telling: None,
         last_call: None,
@@ -166,9 +163,8 @@ struct Running {
     searching: Option<Searching>,
     passing: Option<Passing>,
     waiting: Option<Waiting>,
-    probes: BTreeMap<usize, Connecting>,
-    /// Those of the last pass, to be run when the guest becomes ready.
-    ready_hooks: Option<ReadyHooks>,
+    /// Those of the last pass, to be run whenever the guest becomes ready.
+    ready_hooks: Option<Rc<ReadyHooks>>,
     telling: Option<Telling>,
     /// What hooks were told of the last pass that was applied.
     last_call: Option<LastCall>,
@@ -213,7 +209,7 @@ impl Running {
                 HOOKS => self.step_hooks()?,
                 STOPPING => self.step_stopping()?,
                 token @ (CONTROL | CLIENT..) => self.control(token),
-                token => self.connected((token - GATE) as usize),
+                token => self.gate_event(token),
             }
         }
         Ok(())
@@ -227,7 +223,7 @@ impl Running {
         let search = self.searching.as_ref().map(|searching| searching.look_at);
         let pass = self.passing.as_ref().and_then(Passing::next);
         let watch = self.watch.at().filter(|_| self.may_begin());
-        let gates = self.waiting.as_ref().map(|waiting| waiting.gates.next());
+        let gates = self.waiting.as_ref().and_then(Waiting::next);
         let repeat = self.reporter.repeat_at().filter(|_| self.has_host());
         let hooks = self.telling.as_ref().and_then(Telling::next);
         let stopping = self.stopping.as_ref().and_then(Stopping::next);

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use zbus::{Fd, OwnedVariant, Variant};
 
-use super::{Cause, How, Order};
+use super::{Cause, How, Kind, Order};
 use crate::bus::{Changes, Error, Systemd};
 use crate::sys::process;
 use crate::sys::program::{LANG, PATH};
@@ -92,6 +92,10 @@ fn properties(order: &Order) -> Vec<(&'static str, Variant<'_>)> {
         Some(input) => ("StandardInputFileDescriptor", Fd::from(input).into()),
         None => ("StandardInput", "null".into()),
     });
+    if order.kind == Kind::Gate {
+        // It fails until the guest is ready, which is no news for the journal (systemd.exec(5): PID 1's own messages count).
+        properties.push(("LogLevelMax", 2_i32.into()));
+    }
     if let Some(limit) = order.file_limit() {
         properties.extend([
             ("LimitFSIZE", limit.into()),

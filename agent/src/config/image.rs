@@ -1,4 +1,4 @@
-//! Whether the image has what its templates name: accounts and programs.
+//! Whether the image has what its templates and gates name: accounts and programs, and systemd where units are waited for.
 //!
 //! Decides what counts as there. An account does if `/etc/passwd` or `/etc/group` has it, or a file of sysusers.d(5), which
 //! systemd reads before the agent runs. A program does if it can be executed, or if a template writes it; one in a directory
@@ -11,6 +11,7 @@
 use std::io;
 use std::path::Path;
 
+use super::ready::Needs;
 use crate::problem::Problem;
 use crate::sys::accounts::Accounts;
 use crate::sys::{Result, Root, program};
@@ -26,9 +27,9 @@ const SYSTEMD: [&str; 2] = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"];
 /// Directories of which an image does not say what is in them.
 const FILLED_AT_BOOT: [&str; 7] = ["/dev", "/media", "/mnt", "/proc", "/run", "/sys", "/tmp"];
 
-/// What templates name and the image does not have.
-pub(super) fn check(templates: &TemplateSet, image: &Root) -> Result<Vec<Problem>> {
-    if templates.needs().next().is_none() {
+/// What templates and gates name and the image does not have.
+pub(super) fn check(templates: &TemplateSet, gates: &Needs, image: &Root) -> Result<Vec<Problem>> {
+    if templates.needs().next().is_none() && gates.is_empty() {
         return Ok(Vec::new());
     }
     let accounts = Accounts::read(image)?;
@@ -50,7 +51,8 @@ pub(super) fn check(templates: &TemplateSet, image: &Root) -> Result<Vec<Problem
         declared.iter().any(|(other, declared)| (*other, declared.as_str()) == (kind, name))
     };
     let has_systemd = SYSTEMD.iter().any(|path| image.exists(path));
-    let missing = |what: &Needed| match what {
+    let missing = |what: &Needed| {
+        match what {
         Needed::User(name) => {
             let is_there = accounts.user(name).is_some() || is_declared(Kind::User, name);
             (!is_there).then(|| no_account("owner", name, "user", "/etc/passwd"))
@@ -59,6 +61,9 @@ pub(super) fn check(templates: &TemplateSet, image: &Root) -> Result<Vec<Problem
             let is_there = accounts.group(name).is_some() || is_declared(Kind::Group, name);
             (!is_there).then(|| no_account("group", name, "group", "/etc/group"))
         }
+        Needed::Systemd(key) => (!has_systemd).then(|| {
+            format!("{key}: the image has no systemd, so this gate is never passed; install it, or wait for something else")
+        }),
         Needed::Program("on-change", _) if has_systemd => None,
         Needed::Program(_, path) if FILLED_AT_BOOT.iter().any(|at| Path::new(path).starts_with(at)) => None,
         Needed::Program(_, path) if templates.paths().any(|written| written == path) => None,
@@ -72,9 +77,11 @@ pub(super) fn check(templates: &TemplateSet, image: &Root) -> Result<Vec<Problem
             // What cannot be looked at may be right.
             Ok(true) | Err(_) => None,
         },
+    }
     };
     let problem = |(file, Need { at, what }): (&str, &Need)| Some(Problem::at(file, *at, missing(what)?));
-    Ok(templates.needs().filter_map(problem).collect())
+    let gates = gates.iter().map(|(file, need)| (file.as_str(), need));
+    Ok(templates.needs().chain(gates).filter_map(problem).collect())
 }
 
 fn no_account(key: &str, name: &str, kind: &str, file: &str) -> String {

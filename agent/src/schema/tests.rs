@@ -44,6 +44,7 @@ fn the_schema_has_the_keys_that_the_reader_has() {
         ("transport", &sections["transport"]["properties"]),
         ("transport.iso", &sections["transport"]["properties"]["iso"]["properties"]),
         ("ready", &sections["ready"]["properties"]),
+        ("[ready.entities]", &sections["ready"]["properties"]["entities"]["items"]["properties"]),
         ("[units]", &sections["units"]["items"]["properties"]),
     ] {
         let head = if section.is_empty() { String::new() } else { format!("[{section}]\n") };

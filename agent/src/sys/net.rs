@@ -1,6 +1,6 @@
 //! Connections that are started and then waited for by the loop, never awaited by blocking (connect(2)).
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -33,13 +33,33 @@ impl Connecting {
     /// The outcome, once the descriptor is writable.
     ///
     /// # Errors
-    /// Why the connection was not made.
-    pub fn finish(self) -> io::Result<()> {
+    /// Why the connection was not made; [`io::ErrorKind::WouldBlock`] as long as it is under way.
+    pub fn outcome(&self) -> io::Result<()> {
         match self.0.take_error()? {
             Some(error) => Err(error),
             // Without an error it is made, or still under way; only a connection that is made has a peer.
-            None => self.0.peer_addr().map(drop),
+            None => self.0.peer_addr().map(drop).map_err(|error| match error.kind() {
+                io::ErrorKind::NotConnected => io::ErrorKind::WouldBlock.into(),
+                _ => error,
+            }),
         }
+    }
+}
+
+/// To be written and read once the connection is made.
+impl Read for Connecting {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Connecting {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

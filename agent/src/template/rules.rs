@@ -35,6 +35,8 @@ pub enum Needed {
     Group(String),
     /// A program, and the key that names it.
     Program(&'static str, String),
+    /// systemd, and the key that needs it.
+    Systemd(&'static str),
 }
 
 type Argv = Spanned<Vec<Spanned<String>>>;
@@ -56,7 +58,7 @@ pub(super) fn check(argv: Option<Argv>, complain: &mut impl FnMut(usize, String)
 }
 
 /// A program that looks at what is in place, or acts on it.
-pub(super) fn program(
+pub(crate) fn program(
     argv: Option<Argv>,
     key: &str,
     complain: &mut impl FnMut(usize, String),

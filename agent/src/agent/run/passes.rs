@@ -12,14 +12,12 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::warn;
 
-use super::gates::Waiting;
 use super::{BUS, Running};
 use crate::agent::{Fault, Finder, Machine, Result, Step, chain};
 use crate::bus::{Bus, Conversation};
 use crate::protocol::Answer;
-use crate::ready::Gates;
 use crate::report::{Failure, Report, Stage};
 use crate::sys::Error;
 use crate::sys::clock::{Moment, now};
@@ -226,7 +224,7 @@ impl Running {
         let took = machine.took;
         let pinned = machine.boot.pinned();
         self.last_call.clone_from(&machine.last_call);
-        self.ready_hooks = machine.ready_hooks.take().or(self.ready_hooks.take());
+        self.ready_hooks = machine.ready_hooks.take().map(Rc::new).or(self.ready_hooks.take());
         self.machine = Some(machine);
         let changed = !report.changed.is_empty();
         // A later pass that failed has not applied what it was about.
@@ -245,10 +243,10 @@ impl Running {
                 let first = !std::mem::replace(&mut self.is_configured, true);
                 self.watch_drive(pinned.as_ref());
                 self.reporter.note(|report| report.failure = None);
-                if first || changed || self.waiting.is_some() || stage == Stage::Failed {
+                if first || changed || stage == Stage::Failed || !self.goes_on_with_gates() {
                     self.wait_for_gates();
                 } else {
-                    self.report(|report| report.stage = stage);
+                    self.back_at(stage);
                 }
             }
             Err(mut fault) => {
@@ -276,26 +274,8 @@ impl Running {
             return self.fail(fault);
         }
         fault.log();
-        self.report(|report| {
-            report.stage = stage;
-            report.failure = Some(fault.for_report());
-        });
-    }
-
-    fn wait_for_gates(&mut self) {
-        let Some(config) = &self.config else { return };
-        if self.is_stopping() {
-            return self.report(|_| ());
-        }
-        let mut conditions = config.ready.clone();
-        if !self.root.is_system() && !conditions.tcp.is_empty() {
-            info!(stage = "gates", "under --root, tcp gates are not tried");
-            conditions.tcp.clear();
-        }
-        let begin = now();
-        self.probes.clear();
-        self.waiting = Some(Waiting { gates: Gates::new(&conditions, begin), begin });
-        self.try_gates();
+        self.reporter.note(|report| report.failure = Some(fault.for_report()));
+        self.back_at(stage);
     }
 
     /// Has the kernel look for swapped discs in the drive that the document came from, where nobody else does.
@@ -311,7 +291,6 @@ impl Running {
     pub(super) fn fail(&mut self, fault: &Fault) {
         fault.log();
         self.waiting = None;
-        self.probes.clear();
         self.report(|report| {
             report.stage = Stage::Failed;
             report.deadline_ms = None;

@@ -166,7 +166,6 @@ impl Running {
             leave,
         });
         (self.searching, self.waiting) = (None, None);
-        self.probes.clear();
         let by = if is_under_way { "systemd" } else { "a request" };
         info!(stage = "agent", "the machine goes down for {}, by {by}", action.as_str());
         self.report(|report| {

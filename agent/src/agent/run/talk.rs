@@ -80,7 +80,7 @@ impl Running {
             }
             if let Some((unmet, left)) = gates {
                 report.unmet = unmet;
-                report.deadline_ms = Some(left.as_millis() as u64);
+                report.deadline_ms = left.map(|left| left.as_millis() as u64);
             }
         });
     }

@@ -40,7 +40,7 @@ impl Running {
             telling.again = true;
             return;
         }
-        let Some(hooks) = self.ready_hooks.take().filter(|_| self.root.is_system()) else { return };
+        let Some(hooks) = self.ready_hooks.clone().filter(|_| self.root.is_system()) else { return };
         let bus = Bus::new(&self.root).and_then(|bus| self.poll.add(&bus, HOOKS).map(|()| Rc::new(bus)));
         let told = bus.and_then(|bus| {
             let (root, by) = (Rc::clone(&self.root), Rc::clone(&bus));
