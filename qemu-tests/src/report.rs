@@ -34,6 +34,8 @@ pub struct Report {
     pub stale: bool,
     /// The gates that are not passed yet.
     pub unmet: Vec<Unmet>,
+    /// The time left for them, where it is counted.
+    pub deadline_ms: Option<u64>,
     /// Why the pass failed.
     pub failure: Option<Failure>,
     /// The files that the pass changed.

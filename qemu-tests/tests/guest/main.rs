@@ -12,6 +12,7 @@ mod cases;
 mod debian;
 mod detect;
 mod environment;
+mod gates;
 mod guestinfo;
 mod harness;
 mod hooks;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
         boot::TRIALS,
         hotplug::TRIALS,
         environment::TRIALS,
+        gates::TRIALS,
         guestinfo::TRIALS,
         cases::TRIALS,
         harness::TRIALS,
