@@ -371,7 +371,7 @@ templates/i.tera:3:9: when is never true (`ip` is never null), so that nothing i
     machine.write("root/etc/ovf-agent/agent.d/1.toml", gates);
     let said = text(&machine.command(&["check"]).output().expect("runs").stdout);
     for want in [
-        "agent.d/1.toml:2:10: [ready] units: the image has no systemd, so this gate is never passed; install it, or wait for \
+        "agent.d/1.toml:2:10: a.service: the image has no systemd, so this gate is never passed; install it, or wait for \
          something else\n",
         "agent.d/1.toml:3:33: commands: the image has no program /usr/bin/gone; install it, or correct the path\n",
         "3 parameters and 10 templates: 11 problems\n",
@@ -380,8 +380,29 @@ templates/i.tera:3:9: when is never true (`ip` is never null), so that nothing i
     }
     fs::remove_file(machine.path("root/etc/ovf-agent/agent.d/1.toml")).expect("removed");
 
-    // Where systemd is, nobody runs `on-change`.
+    // Where systemd is, nobody runs `on-change`, and a unit may be waited for, but not one that waits for us.
     machine.write("root/usr/lib/systemd/systemd", "");
+    machine.write(
+        "root/etc/ovf-agent/agent.d/1.toml",
+        "[ready]\nunits = [\"a.service\", \"b.service\", \"c.service\"]\n",
+    );
+    machine.write(
+        "root/usr/lib/systemd/system/a.service",
+        "[Unit]\nAfter=network.target ovf-agent-ready.target\n",
+    );
+    machine.write("root/etc/systemd/system/a.service", "[Unit]\nAfter=network.target\n");
+    machine.write("root/usr/lib/systemd/system/b.service", "[Unit]\nBefore=ovf-agent-ready.target\n");
+    machine.write("root/etc/systemd/system/c.service.d/1.conf", "[Unit]\nAfter = ovf-agent-ready.target\n");
+    let said = text(&machine.command(&["check"]).output().expect("runs").stdout);
+    let gates: Vec<_> = said.lines().filter(|line| line.starts_with("agent.d")).collect();
+    assert_eq!(
+        gates,
+        [
+            "agent.d/1.toml:2:36: c.service is ordered after ovf-agent-ready.target, which waits for this gate; order it after \
+             another, or drop the gate"
+        ]
+    );
+    fs::remove_file(machine.path("root/etc/ovf-agent/agent.d/1.toml")).expect("removed");
     let output = machine.command(&["check", "--json"]).output().expect("runs");
     let answer = json(&output);
     assert_eq!((answer["problems"].as_array().map(Vec::len), &answer["image"]), (Some(8), &true.into()));

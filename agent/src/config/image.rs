@@ -24,6 +24,16 @@ const SYSUSERS: [&str; 4] =
 const LIMIT: u64 = 1024 * 1024;
 /// Where PID 1 is in an image with systemd.
 const SYSTEMD: [&str; 2] = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"];
+/// Where units are, the first of which wins (systemd.unit(5)).
+const UNITS: [&str; 5] = [
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+];
+/// What is reached when the guest is ready.
+const READY: &str = "ovf-agent-ready.target";
 /// Directories of which an image does not say what is in them.
 const FILLED_AT_BOOT: [&str; 7] = ["/dev", "/media", "/mnt", "/proc", "/run", "/sys", "/tmp"];
 
@@ -61,8 +71,11 @@ pub(super) fn check(templates: &TemplateSet, gates: &Needs, image: &Root) -> Res
             let is_there = accounts.group(name).is_some() || is_declared(Kind::Group, name);
             (!is_there).then(|| no_account("group", name, "group", "/etc/group"))
         }
-        Needed::Systemd(key) => (!has_systemd).then(|| {
-            format!("{key}: the image has no systemd, so this gate is never passed; install it, or wait for something else")
+        Needed::Unit(unit) if !has_systemd => Some(format!(
+            "{unit}: the image has no systemd, so this gate is never passed; install it, or wait for something else"
+        )),
+        Needed::Unit(unit) => waits_for_us(image, unit).then(|| {
+            format!("{unit} is ordered after {READY}, which waits for this gate; order it after another, or drop the gate")
         }),
         Needed::Program("on-change", _) if has_systemd => None,
         Needed::Program(_, path) if FILLED_AT_BOOT.iter().any(|at| Path::new(path).starts_with(at)) => None,
@@ -82,6 +95,25 @@ pub(super) fn check(templates: &TemplateSet, gates: &Needs, image: &Root) -> Res
     let problem = |(file, Need { at, what }): (&str, &Need)| Some(Problem::at(file, *at, missing(what)?));
     let gates = gates.iter().map(|(file, need)| (file.as_str(), need));
     Ok(templates.needs().chain(gates).filter_map(problem).collect())
+}
+
+/// Whether a unit begins only when the guest is ready. That of the first directory counts, with the drop-ins of all.
+fn waits_for_us(image: &Root, unit: &str) -> bool {
+    let files = UNITS.iter().map(|directory| format!("{directory}/{unit}"));
+    let own = files.clone().find(|file| image.exists(file));
+    let drop_ins = files.flat_map(|file| {
+        let names = image.list(format!("{file}.d")).unwrap_or_default().into_iter();
+        names.filter(|name| name.ends_with(".conf")).map(move |name| format!("{file}.d/{name}"))
+    });
+    own.into_iter().chain(drop_ins).any(|file| {
+        let text = image.read(file, LIMIT).ok().flatten().unwrap_or_default();
+        let after = |line: &str| {
+            line.split_once('=').is_some_and(|(key, units)| {
+                key.trim() == "After" && units.split_whitespace().any(|unit| unit == READY)
+            })
+        };
+        String::from_utf8_lossy(&text).lines().any(after)
+    })
 }
 
 fn no_account(key: &str, name: &str, kind: &str, file: &str) -> String {

@@ -59,7 +59,7 @@ pub(super) fn ready(raw: RawReady, declared: &Declared, at: &mut Complaints<'_>)
         match unit_objection(&unit).or_else(own) {
             Some(wrong) => at.complain(byte, wrong),
             None => {
-                need(at, byte, Needed::Systemd("[ready] units"));
+                need(at, byte, Needed::Unit(unit.clone()));
                 units.push(unit);
             }
         }

@@ -35,8 +35,8 @@ pub enum Needed {
     Group(String),
     /// A program, and the key that names it.
     Program(&'static str, String),
-    /// systemd, and the key that needs it.
-    Systemd(&'static str),
+    /// systemd, for a unit that is waited for.
+    Unit(String),
 }
 
 type Argv = Spanned<Vec<Spanned<String>>>;
