@@ -1,7 +1,7 @@
 //! Work in a child process, of which we get bytes or learn how it ended.
 //!
 //! For what may kill or hang the process that does it: an instruction that the processor refuses, a host that does not
-//! answer. The child is a copy of us that does the work, writes its answer into a pipe and is gone; whatever it did to
+//! answer. [`work`](super::work) is the same for a loop that goes on meanwhile. The child is a copy of us that does the work, writes its answer into a pipe and is gone; whatever it did to
 //! itself (port privileges, signal dispositions) is gone with it. It has a deadline, and is always waited for, so none
 //! is left behind, neither running nor as a zombie.
 //!
@@ -48,6 +48,16 @@ const MEMORY: libc::rlim_t = 128 << 20;
 /// Does `work` in a child, for an answer of at most `limit` bytes within `time`.
 pub(super) fn in_child(limit: u64, time: Duration, work: impl FnOnce() -> Vec<u8>) -> io::Result<Outcome> {
     let deadline = clock::now() + time;
+    let (child, pipe) = start(|_| Ok(()), work)?;
+    receive(Child(child), &pipe, limit, deadline)
+}
+
+/// Starts a child that does `work`, and whose answer comes through the descriptor: its length in eight bytes, then that
+/// many. `settle` comes before the work, with the child's end of the pipe; where it fails there is no work.
+pub(super) fn start(
+    settle: impl FnOnce(&OwnedFd) -> nix::Result<()>,
+    work: impl FnOnce() -> Vec<u8>,
+) -> io::Result<(Pid, OwnedFd)> {
     let (from_child, to_parent) = pipe2(OFlag::O_CLOEXEC)?;
     let parent = getpid();
     // Blocked across the fork, and in the child for good: no handler of ours may run there, and write into the
@@ -57,15 +67,14 @@ pub(super) fn in_child(limit: u64, time: Duration, work: impl FnOnce() -> Vec<u8
     let forked = unsafe { fork() };
     if let Ok(ForkResult::Child) = forked {
         let _end = Leave;
-        if prepare(parent).is_ok() {
+        if prepare(parent).and_then(|()| settle(&to_parent)).is_ok() {
             send(&to_parent, &work());
         }
         leave(0);
     }
     before.thread_set_mask().expect("a mask that was in force can be set");
-    drop(to_parent);
     match forked? {
-        ForkResult::Parent { child } => receive(Child(child), &from_child, limit, deadline),
+        ForkResult::Parent { child } => Ok((child, from_child)),
         ForkResult::Child => unreachable!("the child has left"),
     }
 }

@@ -36,6 +36,7 @@ mod stage;
 pub mod uevent;
 pub mod unpack;
 mod walk;
+pub mod work;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -192,7 +192,7 @@ impl Program {
         // SAFETY: `prepare` makes four system calls that take numbers, and neither allocates nor locks.
         unsafe { command.pre_exec(prepare) };
         let mut child = command.spawn()?;
-        match pidfd_open(&child) {
+        match pidfd_open(child.id()) {
             Ok(pidfd) => Ok(Self { child, pidfd, waited: false }),
             Err(error) => {
                 // Nothing could tell us of its end.
@@ -249,8 +249,9 @@ impl Drop for Program {
     }
 }
 
-fn pidfd_open(child: &Child) -> io::Result<OwnedFd> {
-    let pid = libc::c_long::from(child.id());
+/// A descriptor that turns readable when a child of ours ends.
+pub(super) fn pidfd_open(child: u32) -> io::Result<OwnedFd> {
+    let pid = libc::c_long::from(child);
     // SAFETY: pidfd_open(2) takes two numbers.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0 as libc::c_long) };
     if fd < 0 {
