@@ -16,6 +16,7 @@ mod ready_hooks;
 mod rendering;
 pub mod run;
 mod shutdown;
+mod sight;
 mod unchanged;
 mod valued;
 
@@ -186,17 +187,18 @@ impl Machine {
     ) -> Result<()> {
         let unavailable = |error| Fault::outside(&Error::new("wait for", "events", error));
         let bus = Bus::new(&self.root).map_err(unavailable)?;
-        bus.wait(self.pass_by_steps(&bus, config, document, report)).map_err(unavailable)?
+        bus.wait(self.pass_by_steps(&bus, config, document, report)).map_err(unavailable)?.flatten()
     }
 
-    /// The same, to be driven by `bus`.
+    /// The same, to be driven by `bus`. The first result is whether the document was applied; the second, whether all who
+    /// hear of the files have taken them.
     async fn pass_by_steps(
         &mut self,
         bus: &Bus,
         config: &Config,
         document: impl FnOnce(&mut Self) -> Result<Option<Document>>,
         report: &mut Report,
-    ) -> Result<()> {
+    ) -> Result<Result<()>> {
         let outcome = self.try_pass(bus, config, document, report).await;
         // Also after a failure: which disks were there at boot does not depend on it.
         if let Err(error) = self.boot.save(&self.root) {
@@ -222,7 +224,7 @@ impl Machine {
         config: &Config,
         document: impl FnOnce(&mut Self) -> Result<Option<Document>>,
         report: &mut Report,
-    ) -> Result<()> {
+    ) -> Result<Result<()>> {
         let left = self.recover(&config.state)?;
         report.warnings = left;
         let memory = self.remember(config);
@@ -258,7 +260,7 @@ impl Machine {
         report.generation = applied.generation;
         report.environment = applied.environment;
         report.changed = applied.changed.iter().map(|path| path.display().to_string()).collect();
-        settled
+        Ok(settled)
     }
 
     /// Decides what should be and compares it with what is. Changes nothing.

@@ -29,7 +29,7 @@ use zeroize::Zeroizing;
 use crate::environment::MAX_DOCUMENT;
 use crate::sys::{self, Root, caller};
 
-pub use look::{Sighting, look};
+pub use look::{Scope, Sighting, look};
 pub use source::{Method, Settings, Source, Transport};
 pub use tree::ExtraFile;
 pub use volume::{Place, extract, files};
@@ -134,7 +134,12 @@ pub struct Here<'a> {
 impl Here<'_> {
     /// VMware's guestinfo variable. A tree that stands for a machine has no port to ask.
     fn guestinfo(&self) -> Result<Option<Zeroizing<Vec<u8>>>, guestinfo::Error> {
-        if self.root.is_system() { guestinfo::look(self.vm) } else { Ok(None) }
+        if self.has_guestinfo() { guestinfo::look(self.vm) } else { Ok(None) }
+    }
+
+    /// Whether there may be such a variable, and asking for it takes time.
+    pub fn has_guestinfo(&self) -> bool {
+        self.root.is_system() && self.vm == guestinfo::VMWARE
     }
 }
 

@@ -13,7 +13,7 @@ use crate::protocol::Sent;
 use crate::sys::clock::Moment;
 
 /// So long after the last event of a device it is looked at.
-const QUIET: Duration = Duration::from_millis(300);
+const QUIET: Duration = Duration::from_millis(100);
 /// But not later than this after the first.
 const LONGEST_QUIET: Duration = Duration::from_secs(2);
 /// A drive that does not know yet what is in it is looked at again after this long, so many times.
@@ -67,12 +67,13 @@ impl Watch {
         self.looks = 0;
     }
 
-    /// A drive was not ready when it was looked at.
-    pub fn not_ready(&mut self, now: Moment) {
+    /// A drive was not ready when it was looked at. Returns whether it will be looked at again.
+    pub fn not_ready(&mut self, now: Moment) -> bool {
         if self.look.is_none() && self.looks < MOST_LOOKS {
             self.looks += 1;
             self.look = Some((now + NOT_READY, now + NOT_READY));
         }
+        self.look.is_some()
     }
 
     /// Somebody has sent a document. Returns whose was not begun with and is not needed any more.
@@ -105,18 +106,25 @@ impl Watch {
     }
 
     /// When [`Self::next`] has something, if nothing happens before.
-    pub fn at(&self) -> Option<Moment> {
-        if self.sent.is_some() || self.reload.is_some() {
+    pub fn at(&self, is_looking: bool) -> Option<Moment> {
+        if self.sent.is_some() || self.reload.is_some() && !is_looking {
             return Some(Moment::ZERO);
+        }
+        if is_looking {
+            return None;
         }
         let look = self.look.map(|(at, _)| at);
         look.into_iter().chain(self.retry).min()
     }
 
-    /// What is to be done now. To be asked while no pass is under way.
-    pub fn next(&mut self, now: Moment) -> Option<Cause> {
+    /// What is to be done now. To be asked while no pass is under way. While places are being looked at, all that needs
+    /// another look has to wait; what was sent has not.
+    pub fn next(&mut self, now: Moment, is_looking: bool) -> Option<Cause> {
         if let Some((request, sent)) = self.sent.take() {
             return Some(Cause::Sent(request, sent));
+        }
+        if is_looking {
+            return None;
         }
         if let Some(requests) = self.reload.take() {
             (self.look, self.retry) = (None, None);
@@ -156,15 +164,15 @@ mod tests {
     #[test]
     fn events_of_a_device_are_waited_out_but_not_for_ever() {
         let mut watch = Watch::default();
-        assert_eq!((watch.at(), watch.next(ms(0))), (None, None));
+        assert_eq!((watch.at(false), watch.next(ms(0), false)), (None, None));
         watch.device_event(ms(1000));
         watch.device_event(ms(1200));
-        assert_eq!((watch.at(), watch.next(ms(1499))), (Some(ms(1500)), None));
-        assert_eq!((watch.next(ms(1500)), watch.at()), (Some(Cause::Look), None));
-        for event in (2000..6000).step_by(100) {
+        assert_eq!((watch.at(false), watch.next(ms(1299), false)), (Some(ms(1300)), None));
+        assert_eq!((watch.next(ms(1300), false), watch.at(false)), (Some(Cause::Look), None));
+        for event in (2000..6000).step_by(50) {
             watch.device_event(ms(event));
         }
-        assert_eq!(watch.at(), Some(ms(4000)), "a drive that never rests is looked at all the same");
+        assert_eq!(watch.at(false), Some(ms(4000)), "a drive that never rests is looked at all the same");
     }
 
     #[test]
@@ -172,16 +180,15 @@ mod tests {
         let mut watch = Watch::default();
         let mut now = ms(0);
         for _ in 0..MOST_LOOKS {
-            watch.not_ready(now);
-            now = watch.at().expect("another look");
-            assert_eq!(watch.next(now), Some(Cause::Look));
+            assert!(watch.not_ready(now));
+            now = watch.at(false).expect("another look");
+            assert_eq!(watch.next(now, false), Some(Cause::Look));
         }
-        watch.not_ready(now);
-        assert_eq!(watch.at(), None);
+        assert!(!watch.not_ready(now));
+        assert_eq!(watch.at(false), None);
         watch.device_event(now);
-        assert_eq!(watch.next(now + ms(300)), Some(Cause::Look));
-        watch.not_ready(now);
-        assert!(watch.at().is_some(), "an event begins anew");
+        assert_eq!(watch.next(now + ms(300), false), Some(Cause::Look));
+        assert!(watch.not_ready(now), "an event begins anew");
     }
 
     #[test]
@@ -192,10 +199,16 @@ mod tests {
         watch.reload(Some(request("3")));
         assert_eq!(watch.sent(request("1"), sent("1")), None);
         assert_eq!(watch.sent(request("2"), sent("2")), Some(request("1")));
-        assert_eq!(watch.at(), Some(ms(0)), "at once");
-        assert_eq!(watch.next(ms(1)), Some(Cause::Sent(request("2"), sent("2"))));
-        assert_eq!(watch.next(ms(1)), Some(Cause::Reload(vec![request("3")])), "one for all who want it");
-        assert_eq!(watch.next(ms(1000)), None, "which has looked, too");
+        assert_eq!(watch.at(false), Some(ms(0)), "at once");
+        assert_eq!(watch.at(true), Some(ms(0)), "also while a drive hangs");
+        assert_eq!(watch.next(ms(1), false), Some(Cause::Sent(request("2"), sent("2"))));
+        assert_eq!((watch.at(true), watch.next(ms(1), true)), (None, None), "a look at a time");
+        assert_eq!(
+            watch.next(ms(1), false),
+            Some(Cause::Reload(vec![request("3")])),
+            "one for all who want it"
+        );
+        assert_eq!(watch.next(ms(1000), false), None, "which has looked, too");
     }
 
     #[test]
@@ -204,15 +217,15 @@ mod tests {
         let mut now = ms(0);
         for pause in [1, 2, 4, 8, 16, 32, 64, 64, 64, 64] {
             assert!(watch.failed(true, now));
-            assert_eq!(watch.at(), Some(now + ms(pause * 1000)));
+            assert_eq!(watch.at(false), Some(now + ms(pause * 1000)));
             now += ms(pause * 1000);
-            assert_eq!(watch.next(now), Some(Cause::Retry));
+            assert_eq!(watch.next(now, false), Some(Cause::Retry));
         }
-        assert!(!watch.failed(true, now) && watch.at().is_none());
+        assert!(!watch.failed(true, now) && watch.at(false).is_none());
         watch.succeeded();
         assert!(!watch.failed(false, now), "where it does not help it is not done");
         assert!(watch.failed(true, now), "a success begins anew");
         watch.succeeded();
-        assert_eq!(watch.at(), None);
+        assert_eq!(watch.at(false), None);
     }
 }

@@ -110,6 +110,16 @@ impl Fault {
         Self::said(Part::Agent, "Unavailable", Exit::TryAgain, message)
     }
 
+    /// A look at the places of documents did not come to an end.
+    pub(super) fn unanswered(message: String) -> Box<Self> {
+        Self::said(Part::Transport, "SourceUnreadable", Exit::TryAgain, message)
+    }
+
+    /// What a child found broken when it looked. How a command would end of it is lost, which no command needs then.
+    pub(super) fn seen(code: &str, message: String) -> Box<Self> {
+        Self::said(Part::Transport, code, Exit::Failed, message)
+    }
+
     /// What another process of the agent failed with.
     pub fn answered(failure: Failure, exit: Exit) -> Box<Self> {
         Box::new(Self { failure, exit, subjects: Vec::new() })

@@ -1,17 +1,18 @@
 //! Looks for the document until it is found or waiting for it is no longer worth it.
 //!
-//! Puts the look (`transport`), the patience (`transport::wait`) and the kernel's events together. Decides nothing else.
+//! Puts what a look gave (`sight`), the patience (`transport::wait`) and the kernel's events together. Decides nothing else.
 
 #![forbid(unsafe_code)]
 
 use tracing::{debug, info, warn};
 
-use super::{Fault, Machine, Result, chain};
+use super::sight::Sight;
+use super::{Fault, Machine, Result};
 use crate::sys::poll::Poll;
 use crate::sys::uevent::{Received, Uevents};
 use crate::sys::{Error, clock};
 use crate::transport::wait::{Next, Search};
-use crate::transport::{self, Document, Settings, Sighting, Source};
+use crate::transport::{Document, Scope, Settings, Source};
 
 /// A search under way.
 #[derive(Debug)]
@@ -48,21 +49,19 @@ impl Finder {
         self.search.device_event(now);
     }
 
-    /// Looks once.
+    /// Judges what a look gave.
     ///
     /// # Errors
     /// The time is over, and all that was found is broken.
-    pub fn look(&mut self, machine: &mut Machine, now: clock::Moment) -> Result<Step> {
-        let mut sighting = transport::look(machine.here(), &self.settings, &machine.boot);
+    pub fn judge(&mut self, machine: &mut Machine, sight: Sight, now: clock::Moment) -> Result<Step> {
         // A drive that is still looking may have what comes before a document of another kind.
-        let at_once = |document: &Document| matches!(document.source, Source::Iso(_)) || !sighting.pending;
-        if !sighting.document.as_ref().is_some_and(at_once)
-            && let Next::LookAt(moment) = self.search.next(sighting.drives, sighting.pending, now)
+        let at_once = |document: &Document| matches!(document.source, Source::Iso(_)) || !sight.pending;
+        if !sight.document.as_ref().is_some_and(at_once)
+            && let Next::LookAt(moment) = self.search.next(sight.drives, sight.pending, now)
         {
             if !std::mem::replace(&mut self.told, true) {
                 let seconds = (moment - now).as_secs_f64();
-                let what =
-                    if sighting.drives { "no document in any drive yet" } else { "no optical drive yet" };
+                let what = if sight.drives { "no document in any drive yet" } else { "no optical drive yet" };
                 match self.attended && seconds > 1.0 {
                     true => warn!(stage = "transport", "{what}; waiting up to {seconds:.1} s"),
                     false => info!(stage = "transport", "{what}; waiting up to {seconds:.1} s"),
@@ -70,17 +69,13 @@ impl Finder {
             }
             return Ok(Step::LookAt(moment));
         }
-        machine.boot.close(&sighting.seen);
-        let asides = asides(&sighting);
-        match (sighting.document.take(), sighting.broken.into_iter().next()) {
-            (None, Some(error)) => Err(error.into()),
-            (document, _) => {
-                for aside in &asides {
-                    warn!(stage = "transport", "{aside}");
-                }
-                Ok(Step::Over(document.map(|document| Document { asides, ..document })))
-            }
+        machine.boot.close(&sight.seen);
+        let asides = asides(&sight);
+        let document = sight.outcome()?;
+        for aside in &asides {
+            warn!(stage = "transport", "{aside}");
         }
+        Ok(Step::Over(document.map(|document| Document { asides, ..document })))
     }
 
     /// Looks until it is over.
@@ -94,8 +89,8 @@ impl Finder {
             poll.add(uevents, 0).map_err(outside)?;
         }
         loop {
-            let now = clock::now();
-            match self.look(machine, now)? {
+            let sight = Sight::of(machine.here(), &self.settings, &machine.boot, Scope::Everywhere);
+            match self.judge(machine, sight, clock::now())? {
                 Step::Over(document) => return Ok(document),
                 Step::LookAt(moment) => {
                     while clock::now() < moment && !uevents.as_ref().is_some_and(block_event) {
@@ -111,9 +106,9 @@ impl Finder {
 }
 
 /// What there is to say about places that the document did not come from.
-fn asides(sighting: &Sighting) -> Vec<String> {
-    let broken = sighting.broken.iter().map(|error| format!("passed over: {}", chain(error)));
-    broken.chain(sighting.ignored.iter().map(|what| format!("ignored: {what}"))).collect()
+fn asides(sight: &Sight) -> Vec<String> {
+    let broken = sight.broken.iter().map(|fault| format!("passed over: {}", fault.failure.message));
+    broken.chain(sight.ignored.iter().map(|what| format!("ignored: {what}"))).collect()
 }
 
 /// Whether an event of a block device has come. Reads all that have, as an edge-triggered wait wants.

@@ -8,7 +8,9 @@
 #![forbid(unsafe_code)]
 
 mod control;
+mod devices;
 mod gates;
+mod looks;
 mod opening;
 mod passes;
 mod stopping;
@@ -31,15 +33,15 @@ use crate::report::Reporter;
 use crate::sys::clock::{Moment, now};
 use crate::sys::poll::Poll;
 use crate::sys::signals::Wish;
-use crate::sys::uevent::{Received, Uevents};
+use crate::sys::uevent::Uevents;
 use crate::sys::{Error, Root};
 use crate::transport::Source;
-use crate::transport::trust::{self, Kind};
 use crate::watch::Watch;
 use control::Clients;
 use gates::Waiting;
+use looks::{Looks, Searching};
 use opening::Taken;
-use passes::{Passing, Searching};
+use passes::Passing;
 use stopping::Stopping;
 use talk::Asked;
 use telling::Telling;
@@ -54,6 +56,7 @@ const CONTROL: u64 = 6;
 /// A port that another process has open.
 const TAKEN: u64 = 7;
 const STOPPING: u64 = 8;
+const LOOK: u64 = 9;
 /// The gates, from here on.
 const GATE: u64 = 16;
 /// Those who are connected to the control socket, from here on.
@@ -118,6 +121,7 @@ pub fn run(
         is_configured: false,
         asked: None,
         control,
+        looks: Looks::default(),
         searching: None,
         passing: None,
         waiting: None,
@@ -160,6 +164,7 @@ struct Running {
     is_configured: bool,
     asked: Option<Asked>,
     control: Clients,
+    looks: Looks,
     searching: Option<Searching>,
     passing: Option<Passing>,
     waiting: Option<Waiting>,
@@ -208,6 +213,7 @@ impl Running {
                 BUS => self.step()?,
                 HOOKS => self.step_hooks()?,
                 STOPPING => self.step_stopping()?,
+                LOOK => self.step_look(),
                 token @ (CONTROL | CLIENT..) => self.control(token),
                 token => self.gate_event(token),
             }
@@ -220,14 +226,14 @@ impl Running {
             return Some(Moment::ZERO);
         }
         let taken = self.taken.as_ref().and_then(Taken::again);
-        let search = self.searching.as_ref().map(|searching| searching.look_at);
+        let look = self.look_at();
         let pass = self.passing.as_ref().and_then(Passing::next);
-        let watch = self.watch.at().filter(|_| self.may_begin());
+        let watch = self.watch.at(self.looks.is_busy()).filter(|_| self.may_begin());
         let gates = self.waiting.as_ref().and_then(Waiting::next);
         let repeat = self.reporter.repeat_at().filter(|_| self.has_host());
         let hooks = self.telling.as_ref().and_then(Telling::next);
         let stopping = self.stopping.as_ref().and_then(Stopping::next);
-        [taken, search, pass, watch, gates, repeat, hooks, stopping].into_iter().flatten().min()
+        [taken, look, pass, watch, gates, repeat, hooks, stopping].into_iter().flatten().min()
     }
 
     fn timers(&mut self) -> std::io::Result<()> {
@@ -241,9 +247,7 @@ impl Running {
         if self.taken.as_ref().and_then(Taken::again).is_some_and(|again| again <= now) {
             self.open_port();
         }
-        if self.searching.as_ref().is_some_and(|searching| searching.look_at <= now) {
-            self.search();
-        }
+        self.look_on();
         if self.passing.as_ref().and_then(Passing::next).is_some_and(|next| next <= now) {
             self.step()?;
         }
@@ -264,42 +268,5 @@ impl Running {
     /// an event.
     fn has_host(&self) -> bool {
         self.link.as_ref().is_some_and(Link::has_host)
-    }
-
-    fn uevents(&mut self) {
-        let (mut disks, mut ports, mut lost) = (Vec::new(), false, false);
-        while let Some(uevents) = &self.uevents {
-            match uevents.receive() {
-                // The name of a port is there with `change`, not yet with `add`.
-                Received::Event(event) if event.subsystem == "virtio-ports" => ports = true,
-                Received::Event(event) if event.subsystem == "block" => disks.push(event.name),
-                Received::Event(_) => {}
-                Received::Lost => (lost, ports) = (true, true),
-                Received::Nothing => break,
-            }
-        }
-        if ports {
-            self.open_port();
-        }
-        if !disks.is_empty() || lost {
-            self.disks(&disks, lost);
-        }
-    }
-
-    /// Devices have come, gone or changed: these, or any.
-    fn disks(&mut self, names: &[String], any: bool) {
-        if let Some(searching) = &mut self.searching {
-            searching.finder.device_event(now());
-            return self.search();
-        }
-        let Some(config) = &self.config else { return };
-        let candidates = trust::candidates(&self.root, config.transport.devices).unwrap_or_default();
-        for candidate in candidates.iter().filter(|it| any || names.contains(&it.name)) {
-            // The kernel tells of the next change only after somebody has opened the drive.
-            if candidate.kind == Kind::Optical {
-                let _ = self.root.open_device(candidate.path());
-            }
-            self.watch.device_event(now());
-        }
     }
 }

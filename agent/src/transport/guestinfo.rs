@@ -36,7 +36,7 @@ use crate::sys::backdoor::{self, Access, Reply};
 const KEYS: [&str; 2] = ["guestinfo.ovfEnv", "guestinfo.ovfenv"];
 
 /// `detect`'s word for VMware.
-const VMWARE: &str = "vmware";
+pub(super) const VMWARE: &str = "vmware";
 
 /// Here, but broken; or not to be asked.
 #[derive(Debug, thiserror::Error)]

@@ -35,13 +35,23 @@ pub struct Sighting {
     pub seen: Vec<Candidate>,
 }
 
-/// Looks once at every place of this machine, until a document is found. Where the source of this boot is pinned, at all
-/// of them: what is elsewhere is to be reported.
-pub fn look(here: Here<'_>, settings: &Settings, boot: &Boot) -> Sighting {
+/// Which places are looked at once the source of this boot is pinned. Until then it is all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// All: what is elsewhere is to be reported.
+    Everywhere,
+    /// The source alone. Other devices are not even opened.
+    Pinned,
+}
+
+/// Looks once at the places of this machine, until a document is found; where the source of this boot is pinned, at those
+/// that `scope` says.
+pub fn look(here: Here<'_>, settings: &Settings, boot: &Boot, scope: Scope) -> Sighting {
     let root = here.root;
-    let mut look = Look { root, settings, pinned: boot.pinned(), sighting: Sighting::default() };
+    let mut look = Look { root, settings, pinned: boot.pinned(), scope, sighting: Sighting::default() };
     for transport in &settings.order {
         match transport {
+            transport if look.is_left_out(transport) => {}
             Transport::Iso => look.at_devices(boot),
             // Asking takes processes of its own, and is done only where the answer counts.
             Transport::Guestinfo if look.is_elsewhere(&Source::Guestinfo) => {}
@@ -67,6 +77,7 @@ struct Look<'a> {
     root: &'a Root,
     settings: &'a Settings,
     pinned: Option<Source>,
+    scope: Scope,
     sighting: Sighting,
 }
 
@@ -79,6 +90,18 @@ impl Look<'_> {
     /// Whether the source of this boot is another one.
     fn is_elsewhere(&self, source: &Source) -> bool {
         self.pinned.as_ref().is_some_and(|pinned| pinned != source)
+    }
+
+    /// Whether nothing that comes by `transport` is looked at.
+    fn is_left_out(&self, transport: &Transport) -> bool {
+        let by = |pinned: &Source| match transport {
+            Transport::Iso => matches!(pinned, Source::Iso(_)),
+            Transport::Guestinfo => *pinned == Source::Guestinfo,
+            Transport::FwCfg => *pinned == Source::FwCfg,
+            Transport::Credential => *pinned == Source::Credential,
+            Transport::File(path) => matches!(pinned, Source::File(pinned) if pinned == path),
+        };
+        self.scope == Scope::Pinned && self.pinned.as_ref().is_some_and(|pinned| !by(pinned))
     }
 
     /// Takes what a place has.
@@ -115,6 +138,9 @@ impl Look<'_> {
         let mut volumes = Vec::new();
         for candidate in &candidates {
             self.sighting.drives |= candidate.kind == Kind::Optical;
+            if self.scope == Scope::Pinned && self.is_elsewhere(&Source::Iso(candidate.path())) {
+                continue;
+            }
             match self.volume(candidate) {
                 Ok(Some((device, label))) => volumes.push((candidate, device, label)),
                 Ok(None) => {}

@@ -213,7 +213,7 @@ fn check(vm: &mut Vm, case: &Case) -> Result<()> {
 }
 
 /// An empty file system that knows immutable files, and exchanges.
-fn ext4() -> Result<Vec<u8>> {
+pub(crate) fn ext4() -> Result<Vec<u8>> {
     let image = tempfile::NamedTempFile::new()?;
     image.as_file().set_len(2 << 20)?;
     let output =

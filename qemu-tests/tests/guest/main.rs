@@ -11,6 +11,7 @@ mod boot;
 mod cases;
 mod debian;
 mod detect;
+mod drives;
 mod environment;
 mod gates;
 mod guestinfo;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         apply::TRIALS,
         power::TRIALS,
         units::TRIALS,
+        drives::TRIALS,
         watch::TRIALS,
         pass::TRIALS,
         platform::TRIALS,

@@ -5,8 +5,9 @@ use crate::appliance::{
     DOCUMENT, GATE, OPTIONAL_PARAMETERS, PARAMETERS, appliance, soon, stage, start_agent, text,
 };
 use anyhow::{Context, Result};
-use qemu_tests::{Bench, Connect, Report, Vm};
+use qemu_tests::{Bench, Connect, Drive, Files, Machine, Report, Vm};
 use serde_json::{Value, json};
+use std::path::Path;
 
 /// The trials of this module.
 pub(crate) const TRIALS: &[(&str, Test)] = &[
@@ -16,6 +17,12 @@ pub(crate) const TRIALS: &[(&str, Test)] = &[
     ),
     ("watch: a document by the port is applied and answered, and outlives a start with the old disc", sent),
     ("watch: a bad document changes nothing and is answered with the reason", refused),
+    ("watch: a broken disc is told of once, until there is another", broken),
+    (
+        "watch: what was sent outlives a reboot with the old disc, and no longer a reboot with another",
+        rebooted,
+    ),
+    ("watch: documents and reloads that come during a pass are done after it, one by one", busy),
     ("watch: SIGHUP reads configuration and document again", reloaded),
     ("watch: a pass that failed is repeated until it succeeds", retried),
     ("watch: commands of the guest ask how far it is, wait for it, and have it read again", asked),
@@ -98,6 +105,15 @@ fn sent(bench: &Bench<'_>) -> Result<()> {
     assert_eq!(text(&mut vm, SETTINGS)?, settings("10.0.0.2"), "by another it is");
     vm.report(generation(3), soon())?;
 
+    // One that differs in nothing that is declared: vCloud's token is another one at each boot.
+    let inode = vm.run(&format!("stat -c %i {SETTINGS}"))?;
+    let token = "<Property oe:key=\"vCloud_reconfigToken\" oe:value=\"246124151\"/></PropertySection>";
+    let with_token = document("10.0.0.2").replacen("</PropertySection>", token, 1);
+    assert_eq!(send(&mut vm, "token", &with_token)?["ok"], true);
+    let report = vm.host.reports().pop().context("a report")?.report;
+    assert_eq!((report.stage.as_str(), report.generation), ("ready", 3));
+    assert_eq!(vm.run(&format!("stat -c %i {SETTINGS}"))?, inode, "nothing was written");
+
     // The next process finds the old disc: what was sent stays, and the host is told to send again.
     vm.run("killall ovf-agent; while pidof ovf-agent > /dev/null; do usleep 10000; done")?;
     let agent = start_agent(&mut vm)?;
@@ -120,9 +136,10 @@ fn sent(bench: &Bench<'_>) -> Result<()> {
 
 fn refused(bench: &Bench<'_>) -> Result<()> {
     let mut vm = ready(bench)?;
+    let applied = vm.host.reports().pop().context("a report")?.report;
     for (id, document, part, code) in [
         ("1", "<Environment".to_owned(), "environment", "DocumentRefused"),
-        ("2", document("hunter2"), "parameters", "ParametersInvalid"),
+        ("2", document("hunter2").replace("\"DB1\"", "\"DB7\""), "parameters", "ParametersInvalid"),
     ] {
         let answer = send(&mut vm, id, &document)?;
         assert_eq!((&answer["ok"], &answer["error"]["stage"]), (&false.into(), &part.into()), "{answer}");
@@ -134,7 +151,9 @@ fn refused(bench: &Bench<'_>) -> Result<()> {
         assert!(!answer.to_string().contains("hunter2"), "{answer}");
         let report = vm.report(|report| report.failure.is_some(), soon())?.report;
         assert_eq!((report.stage.as_str(), report.generation), ("ready", 1), "it goes on as it was");
-        assert_eq!(report.source, "iso:/dev/sr0", "which is where what is applied came from");
+        // Of what is applied, and not of what was refused.
+        assert_eq!((report.source.as_str(), report.id.as_str()), ("iso:/dev/sr0", "DB1"));
+        assert_eq!((&report.environment, report.warnings), (&applied.environment, 0));
         assert_eq!(text(&mut vm, SETTINGS)?, settings("10.20.132.102"));
     }
     assert_eq!(send(&mut vm, "3", &document("10.0.0.2"))?["ok"], true);
@@ -143,10 +162,118 @@ fn refused(bench: &Bench<'_>) -> Result<()> {
     Ok(())
 }
 
+fn broken(bench: &Bench<'_>) -> Result<()> {
+    let mut vm = ready(bench)?;
+    let applied = vm.host.reports().pop().context("a report")?.report;
+    for (count, text) in
+        [document("hunter2"), document("10.0.0.2").replace("</Environment>", "")].iter().enumerate()
+    {
+        vm.change_disc(&bench.environment(text)?)?;
+        let report = vm.report(|report| report.failure.is_some() && report.seq > applied.seq, soon())?.report;
+        let failure = report.failure.context("a failure")?;
+        assert_eq!(failure.code, ["ParametersInvalid", "DocumentRefused"][count]);
+        assert_eq!((report.stage.as_str(), &report.environment), ("ready", &applied.environment));
+        // Whatever else is said of the drive; its second event of a swap, too.
+        for _ in 0..3 {
+            vm.run("echo change > /sys/block/sr0/uevent; usleep 300000")?;
+        }
+        vm.host.send(&json!({ "type": "query", "id": format!("{count}") }))?;
+        vm.host.answer(&format!("{count}"), soon())?;
+        let last = vm.host.reports().pop().context("a report")?.report;
+        assert_eq!(last.seq, report.seq, "nothing more was said: {last}");
+        vm.host.skip();
+    }
+    vm.change_disc(&bench.environment(DOCUMENT)?)?;
+    let report = vm.report(|report| report.failure.is_none(), soon())?.report;
+    assert_eq!((report.generation, report.environment), (1, applied.environment), "as it was before");
+    Ok(())
+}
+
+/// Power on with this disc and the disk that outlives it, until the guest is ready.
+fn boot(bench: &Bench<'_>, disc: &Path, disk: &Path) -> Result<Vm> {
+    let machine = Machine::with_disc(Drive::Ide, disc)
+        .option("-drive", format!("if=none,id=data,format=raw,file={}", disk.display()))
+        .option("-device", "virtio-blk-pci,drive=data");
+    let mut vm = bench.boot(&machine, &appliance(PARAMETERS), Connect::BeforeBoot)?;
+    vm.run(
+        "load virtio_blk crc32c_generic ext4; until [ -b /dev/vda ]; do usleep 10000; done
+        mkdir -p /disk /var/lib/ovf-agent && mount -t ext4 /dev/vda /disk
+        for path in /var/lib/ovf-agent /etc/mydb; do mkdir -p /disk$path; mount -o bind /disk$path $path; done",
+    )?;
+    start_agent(&mut vm)?;
+    vm.report(stage("ready"), soon())?;
+    Ok(vm)
+}
+
+fn reboot(mut vm: Vm) -> Result<()> {
+    // A moment later, so that this is answered.
+    vm.run("sync; (usleep 200000; reboot -f) > /dev/null 2>&1 &")?;
+    vm.qmp.event("SHUTDOWN", soon()).map(drop)
+}
+
+fn rebooted(bench: &Bench<'_>) -> Result<()> {
+    let (old, disk) = (bench.environment(DOCUMENT)?, bench.file("")?);
+    std::fs::write(&disk, crate::apply::ext4()?)?;
+    let mut vm = boot(bench, &old, &disk)?;
+    assert_eq!(send(&mut vm, "1", &document("10.0.0.2"))?["ok"], true);
+    let sent = vm.report(generation(2), soon())?.report;
+    reboot(vm)?;
+
+    let mut vm = boot(bench, &old, &disk)?;
+    let report = vm.host.reports().pop().context("a report")?.report;
+    assert_ne!(report.boot, sent.boot);
+    assert_eq!((report.source.as_str(), report.stale, report.generation), ("channel", true, 2));
+    assert_eq!(report.environment, sent.environment);
+    assert_eq!(text(&mut vm, SETTINGS)?, settings("10.0.0.2"));
+    reboot(vm)?;
+
+    let mut vm = boot(bench, &bench.environment(&document("10.0.0.9"))?, &disk)?;
+    let report = vm.host.reports().pop().context("a report")?.report;
+    assert_eq!((report.source.as_str(), report.stale, report.generation), ("iso:/dev/sr0", false, 3));
+    assert_eq!(text(&mut vm, SETTINGS)?, settings("10.0.0.9"));
+    Ok(())
+}
+
+/// A pass that takes as long as the trial wants: its check waits for a file.
+fn busy(bench: &Bench<'_>) -> Result<()> {
+    let mut vm = ready(bench)?;
+    let check = "#!/bin/sh\n: > /run/checking\nuntil [ -e /run/go ]; do usleep 10000; done\n";
+    let template =
+        "+++\npath = \"/etc/mydb/slow\"\ncheck = [\"/usr/local/bin/wait-for-it\", \"{}\"]\n+++\n{{ ip }}\n";
+    vm.put(
+        &Files::new()
+            .with_program("/usr/local/bin/wait-for-it", check)
+            .with("/etc/ovf-agent/templates/slow.tera", template),
+    )?;
+    let ask = |vm: &mut Vm, kind: &str, id: &str| vm.host.send(&json!({ "type": kind, "id": id }));
+    ask(&mut vm, "reload", "first")?;
+    vm.run("until [ -e /run/checking ]; do usleep 10000; done")?;
+    vm.put(
+        &Files::new()
+            .with("/etc/ovf-agent/templates/more.tera", "+++\npath = \"/etc/mydb/more\"\n+++\n{{ ip }}\n"),
+    )?;
+    ask(&mut vm, "reload", "second")?;
+    vm.host.send(&json!({ "type": "environment", "id": "third", "document": document("10.0.0.2") }))?;
+    vm.change_disc(&bench.environment(&document("10.0.0.3"))?)?;
+    ask(&mut vm, "query", "meanwhile")?;
+    assert_eq!(vm.host.answer("meanwhile", soon())?["ok"], true, "a pass keeps no query waiting");
+    assert_eq!(vm.sh("[ -e /etc/mydb/more ]")?.status, 1);
+    vm.run(": > /run/go")?;
+    for id in ["first", "third", "second"] {
+        assert_eq!(vm.host.answer(id, soon())?["ok"], true, "{id}");
+    }
+    while text(&mut vm, SETTINGS)? != settings("10.0.0.3") {
+        vm.report(stage("ready"), soon())?;
+    }
+    assert_eq!(text(&mut vm, "/etc/mydb/more")?, "10.0.0.3\n");
+    assert_eq!(text(&mut vm, "/etc/mydb/slow")?, "10.0.0.3\n");
+    Ok(())
+}
+
 fn reloaded(bench: &Bench<'_>) -> Result<()> {
     let mut vm = ready(bench)?;
     vm.put(
-        &qemu_tests::Files::new()
+        &Files::new()
             .with("/etc/ovf-agent/templates/more.tera", "+++\npath = \"/etc/mydb/more\"\n+++\n{{ ip }}\n"),
     )?;
     vm.run("killall -HUP ovf-agent")?;
@@ -194,7 +321,7 @@ fn asked(bench: &Bench<'_>) -> Result<()> {
     assert_eq!(vm.run("cat /run/said")?, "DB1: ready, generation 1, from iso:/dev/sr0\n");
 
     vm.put(
-        &qemu_tests::Files::new()
+        &Files::new()
             .with("/etc/ovf-agent/templates/more.tera", "+++\npath = \"/etc/mydb/more\"\n+++\n{{ ip }}\n"),
     )?;
     assert_eq!(vm.run("ovf-agent reload")?, "DB1: ready, generation 2, from iso:/dev/sr0\n");

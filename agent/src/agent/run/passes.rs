@@ -1,10 +1,11 @@
-//! The search and the passes in the loop: how each begins, goes on and ends.
+//! The passes in the loop: what begins one, how it goes on and ends.
 //!
-//! Performs what `transport::wait` and `watch` decide. A pass has the machine to itself: while it is under way `machine` is
-//! nobody's, so there is one at a time.
+//! Performs what `watch` decides; whether there is anything to apply is found out in `looks`. A pass has the machine to itself:
+//! while it is under way `machine` is nobody's, so there is one at a time.
 //!
 //! The first pass decides whether the guest is configured at all. A later one that fails leaves it as it is, for the files are
-//! those of before; the report tells of it, and the stage stays.
+//! those of before; the report goes on to say what is applied and where that came from, with the failure beside it, and the
+//! stage stays.
 
 #![forbid(unsafe_code)]
 
@@ -14,26 +15,19 @@ use std::time::Duration;
 
 use tracing::warn;
 
+use super::looks::Purpose;
 use super::{BUS, Running};
-use crate::agent::{Fault, Finder, Machine, Result, Step, chain};
+use crate::agent::{Fault, Machine, Result};
 use crate::bus::{Bus, Conversation};
 use crate::protocol::Answer;
 use crate::report::{Failure, Report, Stage};
 use crate::sys::Error;
 use crate::sys::clock::{Moment, now};
-use crate::sys::device::watch_media;
-use crate::transport::{self, Document, Source};
+use crate::transport::Document;
 use crate::watch::{Cause, Request};
 
 /// A pass that takes longer than this is told of: most are over before anybody could see it.
 const WORTH_TELLING: Duration = Duration::from_millis(200);
-
-/// The first search for the document.
-pub(super) struct Searching {
-    pub(super) finder: Finder,
-    pub(super) begin: Moment,
-    pub(super) look_at: Moment,
-}
 
 /// A pass under way.
 pub(super) struct Passing {
@@ -52,7 +46,8 @@ pub(super) struct Passing {
 struct Passed {
     machine: Machine,
     report: Report,
-    outcome: Result<()>,
+    /// Whether it was applied, and whether all who hear of the files have taken them.
+    outcome: Result<Result<()>>,
 }
 
 impl Passing {
@@ -63,112 +58,52 @@ impl Passing {
 }
 
 impl Running {
-    /// Begins with the first search, or with the source that was named.
-    pub(super) fn start(&mut self) {
-        let begin = now();
-        let (Some(config), Some(machine)) = (&self.config, &self.machine) else { return };
-        if self.is_stopping() {
-            return;
-        }
-        match self.options.source {
-            Some(_) => self.look_again(true, Vec::new()),
-            None => {
-                let finder = Finder::new(&config.transport, machine.verdict.is_vm(), begin);
-                self.searching = Some(Searching { finder, begin, look_at: begin });
-                self.search();
-            }
-        }
-    }
-
-    /// Looks for the first document.
-    pub(super) fn search(&mut self) {
-        let (Some(searching), Some(machine)) = (&mut self.searching, &mut self.machine) else { return };
-        let document = match searching.finder.look(machine, now()) {
-            Ok(Step::LookAt(moment)) => {
-                searching.look_at = moment;
-                return;
-            }
-            Ok(Step::Over(document)) => Ok(document),
-            Err(fault) => Err(fault),
-        };
-        machine.took.transport = (now() - searching.begin).as_micros() as u64;
-        self.searching = None;
-        self.begin(document, Vec::new());
-    }
-
     /// Whether a pass could begin now.
     pub(super) fn may_begin(&self) -> bool {
-        self.machine.is_some() && !self.is_stopping()
+        self.machine.is_some() && !self.looks.is_searching() && !self.is_stopping()
     }
 
-    /// Begins what is to be done next, if nothing is being done. A search is over when the host sends, or somebody reloads.
+    /// Begins what is to be done next, if nothing is being done. A search is over when the host sends.
     pub(super) fn next_pass(&mut self) {
         if !self.may_begin() {
             return;
         }
-        match self.watch.next(now()) {
+        match self.watch.next(now(), self.looks.is_busy()) {
             None => {}
-            Some(Cause::Look) => self.look_again(false, Vec::new()),
-            Some(Cause::Retry) => self.look_again(true, Vec::new()),
+            Some(Cause::Look) => self.look(Purpose::News),
+            Some(Cause::Retry) => self.look(Purpose::Pass(Vec::new())),
             Some(Cause::Sent(request, sent)) => {
-                self.searching = None;
-                self.begin(Ok(Some(Document::sent(sent.document))), vec![request]);
+                self.stop_looking();
+                let mut requests = self.stop_searching();
+                requests.push(request);
+                self.begin(Ok(Some(Document::sent(sent.document))), requests);
             }
-            Some(Cause::Reload(requests)) => {
-                self.searching = None;
-                match (self.options.load)(&self.root) {
-                    Ok(config) => {
-                        self.config = Some(Rc::new(config));
-                        self.look_again(true, requests);
-                    }
-                    Err(problems) => {
-                        let stage = self.reporter.report().stage;
-                        let fault = Fault::configuration(&problems);
-                        self.failed(&fault, stage);
-                        self.answer_all(requests, Some(&fault.for_report()));
-                    }
-                }
-            }
+            Some(Cause::Reload(requests)) => self.reload(requests),
         }
     }
 
-    /// Looks at the places of documents. Without `anyhow` there is a pass only where there is another document than before: one
-    /// that is gone is not one that is empty.
-    fn look_again(&mut self, anyhow: bool, requests: Vec<Request>) {
-        let (Some(config), Some(machine)) = (&self.config, &mut self.machine) else { return };
-        let begin = now();
-        let document = match &self.options.source {
-            Some(source) => {
-                let document = transport::fetch(machine.here(), source, config.transport.method, false);
-                document.map(Some).map_err(Into::into)
-            }
-            None => {
-                let sighting = transport::look(machine.here(), &config.transport, &machine.boot);
-                for ignored in &sighting.ignored {
-                    warn!(stage = "transport", "ignored: {ignored}");
-                }
-                if sighting.pending {
-                    self.watch.not_ready(begin);
-                }
-                match (sighting.document, sighting.broken.into_iter().next()) {
-                    (None, Some(error)) if !sighting.pending => Err(error.into()),
-                    (document, _) => Ok(document),
+    fn reload(&mut self, requests: Vec<Request>) {
+        match (self.options.load)(&self.root) {
+            Ok(config) => {
+                self.config = Some(Rc::new(config));
+                match self.searching {
+                    Some(_) => self.search_for(requests),
+                    None => self.look(Purpose::Pass(requests)),
                 }
             }
-        };
-        machine.took.transport = (now() - begin).as_micros() as u64;
-        let is_news = match &document {
-            Ok(Some(document)) => machine.found != Some(document.digest()),
-            Ok(None) => false,
-            Err(_) => true,
-        };
-        if is_news || anyhow {
-            self.begin(document, requests);
+            Err(problems) => self.gave_up(&Fault::configuration(&problems), requests),
         }
+    }
+
+    /// There is no pass, for this reason; a guest that is configured stays as it is.
+    pub(super) fn gave_up(&mut self, fault: &Fault, requests: Vec<Request>) {
+        let stage = self.reporter.report().stage;
+        self.failed(fault, stage);
+        self.answer_all(requests, Some(&fault.for_report()));
     }
 
     /// Begins a pass with a document, without one, or with the reason why there is none.
-    fn begin(&mut self, document: Result<Option<Document>>, requests: Vec<Request>) {
+    pub(super) fn begin(&mut self, document: Result<Option<Document>>, requests: Vec<Request>) {
         let Some(config) = self.config.clone() else {
             // There is no pass without one; why there is none was said.
             let failure = self.reporter.report().failure.clone();
@@ -180,9 +115,9 @@ impl Running {
             Ok(bus) => bus,
             Err(error) => {
                 self.machine = Some(machine);
-                let fault = Fault::outside(&Error::new("wait for", "a pass", error));
-                self.fail(&fault);
-                return self.answer_all(requests, Some(&fault.for_report()));
+                let mut fault = Fault::outside(&Error::new("wait for", "a pass", error));
+                fault.failure.is_final = !self.watch.failed(requests.is_empty(), now());
+                return self.gave_up(&fault, requests);
             }
         };
         let stage = self.reporter.report().stage;
@@ -222,42 +157,41 @@ impl Running {
     fn passed(&mut self, passed: Passed, stage: Stage, is_asked_for: bool) -> Option<Failure> {
         let Passed { mut machine, report, outcome } = passed;
         let took = machine.took;
-        let pinned = machine.boot.pinned();
         self.last_call.clone_from(&machine.last_call);
         self.ready_hooks = machine.ready_hooks.take().map(Rc::new).or(self.ready_hooks.take());
         self.machine = Some(machine);
+        self.remember_pinned();
         let changed = !report.changed.is_empty();
-        // A later pass that failed has not applied what it was about.
-        let goes_on = outcome.is_err() && self.is_configured;
-        self.reporter.note(|current| {
-            let applied = goes_on.then(|| (current.id.clone(), current.source.clone(), current.stale));
-            current.adopt(report);
-            if let Some(applied) = applied {
-                (current.id, current.source, current.stale) = applied;
-            }
-            current.took_us = took;
-        });
-        match outcome {
+        let was_applied = outcome.is_ok();
+        if was_applied || !self.is_configured {
+            self.reporter.note(|current| {
+                current.adopt(report);
+                current.took_us = took;
+            });
+        }
+        if was_applied {
+            self.watch_drives();
+        }
+        match outcome.flatten() {
             Ok(()) => {
                 self.watch.succeeded();
                 let first = !std::mem::replace(&mut self.is_configured, true);
-                self.watch_drive(pinned.as_ref());
                 self.reporter.note(|report| report.failure = None);
                 if first || changed || stage == Stage::Failed || !self.goes_on_with_gates() {
                     self.wait_for_gates();
                 } else {
                     self.back_at(stage);
                 }
+                None
             }
             Err(mut fault) => {
                 let again =
                     self.watch.failed(fault.can_pass() && !is_asked_for && !self.is_stopping(), now());
                 fault.failure.is_final = !again;
                 self.failed(&fault, stage);
-                return Some(fault.for_report());
+                Some(fault.for_report())
             }
         }
-        None
     }
 
     pub(super) fn answer_all(&mut self, requests: Vec<Request>, failure: Option<&Failure>) {
@@ -276,16 +210,6 @@ impl Running {
         fault.log();
         self.reporter.note(|report| report.failure = Some(fault.for_report()));
         self.back_at(stage);
-    }
-
-    /// Has the kernel look for swapped discs in the drive that the document came from, where nobody else does.
-    fn watch_drive(&self, pinned: Option<&Source>) {
-        if let Some(Source::Iso(drive)) = pinned
-            && self.root.is_system()
-            && let Err(error) = watch_media(&self.root, drive)
-        {
-            warn!(stage = "transport", "a disc that is swapped may not be noticed: {}", chain(&error));
-        }
     }
 
     pub(super) fn fail(&mut self, fault: &Fault) {

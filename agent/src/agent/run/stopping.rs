@@ -165,14 +165,17 @@ impl Running {
             is_silent: false,
             leave,
         });
-        (self.searching, self.waiting) = (None, None);
+        self.waiting = None;
+        self.stop_looking();
+        let waiting = self.stop_searching();
+        self.too_late(waiting);
         let by = if is_under_way { "systemd" } else { "a request" };
         info!(stage = "agent", "the machine goes down for {}, by {by}", action.as_str());
         self.report(|report| {
             report.unmet.clear();
             report.expect = (action == Action::Reboot).then(|| action.as_str().to_owned());
         });
-        while let Some(cause) = self.watch.next(begin) {
+        while let Some(cause) = self.watch.next(begin, false) {
             match cause {
                 Cause::Sent(request, _) => self.too_late(vec![request]),
                 Cause::Reload(requests) => self.too_late(requests),

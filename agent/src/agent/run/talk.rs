@@ -124,7 +124,7 @@ impl Running {
                 self.too_late(vec![Request { from, id }]);
             }
             Ok(FromHost::Environment(sent)) => self.environment(from, sent),
-            Ok(FromHost::Reload { id }) => self.reload(Request { from, id }),
+            Ok(FromHost::Reload { id }) => self.wants_reload(Request { from, id }),
             Err(answer) => self.answer(from, answer),
         }
     }
@@ -151,7 +151,7 @@ impl Running {
         }
     }
 
-    fn reload(&mut self, request: Request) {
+    fn wants_reload(&mut self, request: Request) {
         let waiting = self.watch.reloads();
         if waiting.contains(&request) {
             return;
