@@ -24,6 +24,7 @@ test: ## run every test, without a VM and then in guests; the last line is the t
 	@qemu-tests/guest-kernel
 	@qemu-tests/guest-programs
 	@qemu-tests/guest-debian
+	@qemu-tests/host-vsock
 	@tests/run
 
 test-all: export OVF_TEST_LONG = 1

@@ -11,6 +11,7 @@ use crate::machine::{Drive, Machine};
 use crate::saved::Saved;
 use crate::tools::Tools;
 use crate::vm::{Boot, Connect, Evidence, Vm};
+use crate::vsock::Vsock;
 use anyhow::{Context, Result, anyhow};
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
@@ -134,6 +135,11 @@ impl Bench<'_> {
     pub fn example(&self, name: &str) -> Result<Files> {
         let program = initramfs::read(&self.lab.tools.example(name)?)?;
         Ok(Files::new().with_program(&format!("/usr/local/bin/{name}"), program))
+    }
+
+    /// A vsock device, for [`Machine::with_vsock`].
+    pub fn vsock(&self) -> Result<Vsock> {
+        Vsock::start(&self.lab.tools.vsock()?, &self.guest_directory()?)
     }
 
     /// Boots a machine from power on with `files` over the initramfs; an `/etc/rc` among them is started.

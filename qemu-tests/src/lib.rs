@@ -22,6 +22,7 @@ pub mod files;
 pub mod iso;
 pub mod machine;
 pub mod tools;
+pub mod vsock;
 
 mod debian;
 mod initramfs;
@@ -40,3 +41,4 @@ pub use lab::{Bench, Lab};
 pub use machine::{Drive, Machine};
 pub use report::Report;
 pub use vm::{Connect, Vm, image};
+pub use vsock::Vsock;

@@ -4,6 +4,7 @@
 //! virtio-serial ports. Not decided here: what runs inside (`initramfs`), how the process is kept
 //! (`qemu`). The options are those of QEMU 7.2's `qemu-system-x86_64(1)`.
 
+use crate::vsock::Vsock;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -40,6 +41,8 @@ pub struct Machine {
     pub disc: Option<PathBuf>,
     /// Its memory.
     pub memory_mib: u32,
+    /// Whether a device in another process shares the memory.
+    pub shared: bool,
     /// QEMU's `-cpu`.
     pub cpu: String,
     /// Further options for QEMU, whatever the test is about: `["-smbios", "type=1,manufacturer=Xen"]`.
@@ -84,6 +87,7 @@ impl From<Drive> for Machine {
             drive,
             disc: None,
             memory_mib: MEMORY_MIB,
+            shared: false,
             cpu: "max".to_owned(),
             options: Vec::new(),
             kernel: String::new(),
@@ -114,6 +118,19 @@ impl Machine {
         let id = format!("disk{}", self.options.len());
         self.option("-drive", format!("if=none,id={id},format=raw,readonly=on,file={}", escaped(image)))
             .option("-device", format!("{device},drive={id}"))
+    }
+
+    /// The machine with a vsock device.
+    pub fn with_vsock(self, vsock: &Vsock) -> Machine {
+        let machine = Machine { shared: true, ..self };
+        machine
+            .option("-chardev", format!("socket,id=vsock,path={}", escaped(&vsock.socket())))
+            .option("-device", "vhost-user-vsock-pci,chardev=vsock")
+    }
+
+    /// What the memory is made of where nobody says otherwise: private and zeroed, or in a file that others can map.
+    pub(crate) fn fresh_memory(&self) -> &'static str {
+        if self.shared { "memory-backend-memfd,share=on" } else { "memory-backend-ram" }
     }
 
     /// QEMU's arguments for this machine, stopped before its first instruction, with QMP on descriptor
@@ -159,9 +176,6 @@ impl Machine {
         line.0
     }
 }
-
-/// The arguments for `-object`: private, zeroed memory.
-pub(crate) const FRESH_MEMORY: &str = "memory-backend-ram";
 
 /// The arguments for `-object`: memory that begins as `file`, shared with it or copied on write.
 pub(crate) fn file_memory(file: &Path, share: bool) -> String {

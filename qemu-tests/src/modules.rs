@@ -13,8 +13,8 @@ const WANTED: [&str; 8] =
     ["virtio_pci", "virtio_console", "ata_piix", "ahci", "virtio_scsi", "sr_mod", "isofs", "nls_utf8"];
 
 /// What some tests load themselves, by `load NAME` in the guest: disks of all buses, what can stand on top of one,
-/// QEMU's firmware configuration, a network card, and a file system with a journal.
-const ON_DEMAND: [&str; 13] = [
+/// QEMU's firmware configuration, a network card, vsock, and a file system with a journal.
+const ON_DEMAND: [&str; 14] = [
     "virtio_blk",
     "sd_mod",
     "nvme",
@@ -26,6 +26,7 @@ const ON_DEMAND: [&str; 13] = [
     "nbd",
     "qemu_fw_cfg",
     "virtio_net",
+    "vmw_vsock_virtio_transport",
     "crc32c_generic",
     "ext4",
 ];

@@ -54,6 +54,12 @@ impl Tools {
         existing(examples.join(name), &format!("packaging/static/build --example {name}"))
     }
 
+    /// The device that brings vsock to a guest.
+    pub(crate) fn vsock(&self) -> Result<PathBuf> {
+        let path = "target/guest/vhost-device-vsock/bin/vhost-device-vsock";
+        existing(workspace().join(path), "qemu-tests/host-vsock")
+    }
+
     /// The root file system of the Debian guest.
     pub(crate) fn debian(&self) -> Result<PathBuf> {
         existing(workspace().join("target/guest/debian/root.squashfs"), "qemu-tests/guest-debian")

@@ -8,7 +8,7 @@ use crate::control::{Control, Job, Output};
 use crate::debian;
 use crate::files::{Files, Tree};
 use crate::host::{self, Host, Received};
-use crate::machine::{AGENT_PORT, AGENT_PORT_ID, DRIVE_ID, FRESH_MEMORY, Machine, Sockets};
+use crate::machine::{AGENT_PORT, AGENT_PORT_ID, DRIVE_ID, Machine, Sockets};
 use crate::memory::MemoryFile;
 use crate::qemu::Qemu;
 use crate::qmp::Qmp;
@@ -75,7 +75,7 @@ pub struct Evidence {
 impl Vm {
     /// Boots `machine` from power on, with its files in `directory`.
     pub(crate) fn boot(machine: &Machine, boot: &Boot<'_>, directory: &Path) -> Result<Vm> {
-        Vm::boot_with_memory(machine, boot, FRESH_MEMORY, directory)
+        Vm::boot_with_memory(machine, boot, machine.fresh_memory(), directory)
     }
 
     /// Boots a machine until its control shell has run `booted`, and saves it.
