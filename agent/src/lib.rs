@@ -27,6 +27,7 @@ pub mod cli;
 pub mod config;
 pub mod interfaces;
 pub mod log;
+pub mod notify;
 pub mod printable;
 pub mod problem;
 pub mod schema;

@@ -33,6 +33,7 @@ use std::path::Path;
 pub use condition::ConditionSource;
 pub use context::{MASK, Surroundings, feed};
 pub use derived::{DerivedSource, DerivedValues};
+pub(crate) use filters::base64_decode;
 pub use front_matter::Escape;
 pub(crate) use names::nearest;
 pub use render::{Absent, Output, Rendered, Rules, Shown};

@@ -30,6 +30,7 @@ use crate::environment::MAX_DOCUMENT;
 use crate::sys::{self, Root, caller};
 
 pub use look::{Scope, Sighting, look};
+pub(crate) use platform::credential;
 pub use source::{Method, Settings, Source, Transport};
 pub use tree::ExtraFile;
 pub use volume::{Place, extract, files};
@@ -169,7 +170,7 @@ pub fn fetch(here: Here<'_>, source: &Source, method: Method, wait: bool) -> Res
         Source::FwCfg => platform::fw_cfg(root)?.ok_or_else(|| {
             missing("QEMU was given no -fw_cfg name=opt/org.ovf/env,file=..., or the module qemu_fw_cfg is not loaded")
         })?,
-        Source::Credential => platform::credential(root)?
+        Source::Credential => platform::document(root)?
             .ok_or_else(|| missing("systemd was given no credential ovf.environment"))?,
         Source::Channel => return Err(missing("the host sends by it when it wants")),
     };

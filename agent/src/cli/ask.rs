@@ -173,8 +173,7 @@ fn silent() -> Box<Fault> {
 
 /// A report as people read it.
 fn print(out: &mut impl Write, report: &Report) -> io::Result<()> {
-    let stage = serde_json::to_value(report.stage).unwrap_or_default();
-    let stage = stage.as_str().unwrap_or_default();
+    let stage = report.stage.as_str();
     let name =
         if report.id.is_empty() { String::new() } else { format!("{}: ", printable::text(&report.id)) };
     let stale = if report.stale { ", older than what the host sent last" } else { "" };

@@ -24,6 +24,7 @@ pub mod inotify;
 mod label;
 pub mod mount;
 pub mod net;
+pub mod notify;
 pub mod place;
 pub mod poll;
 pub mod port;

@@ -22,6 +22,16 @@ pub fn credentials_directory() -> Option<std::path::PathBuf> {
     std::env::var_os("CREDENTIALS_DIRECTORY").map(Into::into)
 }
 
+/// Takes the address at which the service manager wants to hear of us (sd_notify(3), `$NOTIFY_SOCKET`) out of our environment, so
+/// that nobody whom we start speaks there in our name.
+pub fn take_notify_socket() -> Option<String> {
+    const NAME: &str = "NOTIFY_SOCKET";
+    let address = std::env::var_os(NAME)?;
+    // SAFETY: the agent has one thread, so nobody reads the environment meanwhile.
+    unsafe { std::env::remove_var(NAME) };
+    address.into_string().ok()
+}
+
 /// Whether standard error leads to nobody in particular: closed, `/dev/null` or the console. A program that init
 /// started before there is any log has one of these; a person's terminal, a pipe or a file is none.
 pub fn stderr_is_unattended() -> bool {

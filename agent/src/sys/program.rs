@@ -243,6 +243,13 @@ impl Program {
     }
 }
 
+/// Readable when it has ended.
+impl AsFd for Program {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
 impl Drop for Program {
     fn drop(&mut self) {
         self.end();

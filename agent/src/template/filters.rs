@@ -17,6 +17,7 @@ use tera::{Kwargs, State, Tera, TeraResult, Value};
 use super::meter;
 use super::names::nearest;
 use super::refusal::Refusal;
+pub(crate) use texts::decode as base64_decode;
 
 /// A filter, function or test: its name, the arguments that it needs, and those that it may have.
 pub(super) type Signature = (&'static str, &'static [&'static str], &'static [&'static str]);

@@ -58,7 +58,7 @@ pub fn look(here: Here<'_>, settings: &Settings, boot: &Boot, scope: Scope) -> S
             Transport::Guestinfo => look.offer(Source::Guestinfo, here.guestinfo().map_err(Error::from)),
             Transport::FwCfg => look.offer(Source::FwCfg, platform::fw_cfg(root).map_err(Error::from)),
             Transport::Credential => {
-                look.offer(Source::Credential, platform::credential(root).map_err(Error::from));
+                look.offer(Source::Credential, platform::document(root).map_err(Error::from));
             }
             Transport::File(path) => {
                 let read = root.read(path, MAX_DOCUMENT as u64).map_err(Error::from);

@@ -9,7 +9,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
@@ -20,7 +20,7 @@ use crate::sys::{self, Root, process};
 const FW_CFG: &str = "/sys/firmware/qemu_fw_cfg/by_name/opt/org.ovf/env/raw";
 /// Where PID 1 keeps the system's credentials.
 const SYSTEM_CREDENTIALS: &str = "/run/credentials/@system";
-/// The credential's name.
+/// The name of the credential with the document.
 const CREDENTIAL: &str = "ovf.environment";
 
 /// What a look at one of them came to: the document, or nothing.
@@ -31,25 +31,29 @@ type Look = sys::Result<Option<Zeroizing<Vec<u8>>>>;
 /// # Errors
 /// It is there, but cannot be read, or is too large.
 pub(super) fn fw_cfg(root: &Root) -> Look {
-    read(root, Path::new(FW_CFG))
+    Ok(root.read(FW_CFG, MAX_DOCUMENT as u64)?.map(Zeroizing::new))
 }
 
 /// The document in a systemd credential.
 ///
 /// # Errors
 /// It is there, but cannot be read, or is too large.
-pub(super) fn credential(root: &Root) -> Look {
+pub(super) fn document(root: &Root) -> Look {
+    credential(root, CREDENTIAL, MAX_DOCUMENT as u64)
+}
+
+/// A systemd credential of at most `limit` bytes.
+///
+/// # Errors
+/// It is there, but cannot be read, or is too large.
+pub(crate) fn credential(root: &Root, name: &str, limit: u64) -> Look {
     // What the service manager gave to this process says nothing about a tree that is another machine's.
     let own = process::credentials_directory().filter(|_| root.is_system());
     let directories = own.into_iter().chain([PathBuf::from(SYSTEM_CREDENTIALS)]);
-    for path in directories.map(|directory| directory.join(CREDENTIAL)) {
-        if let Some(bytes) = read(root, &path)? {
-            return Ok(Some(bytes));
+    for path in directories.map(|directory| directory.join(name)) {
+        if let Some(bytes) = root.read(&path, limit)? {
+            return Ok(Some(Zeroizing::new(bytes)));
         }
     }
     Ok(None)
-}
-
-fn read(root: &Root, path: &Path) -> Look {
-    Ok(root.read(path, MAX_DOCUMENT as u64)?.map(Zeroizing::new))
 }

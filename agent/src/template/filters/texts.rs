@@ -70,14 +70,15 @@ fn indent(value: Value, arguments: Kwargs, _: &State<'_>) -> TeraResult<Value> {
     Ok(Value::from(text.split_inclusive('\n').enumerate().map(indented).collect::<String>()))
 }
 
-/// `x | b64decode`: the text that was encoded (RFC 4648, 4), with or without padding, in lines or not.
+/// `x | b64decode`: the text that was encoded.
 fn b64decode(value: Value, _: Kwargs, _: &State<'_>) -> TeraResult<Value> {
     let bytes = decode(&plain_text(&value)?).ok_or(Refusal::NOT_BASE64)?;
     let text = String::from_utf8(bytes).map_err(|_| Refusal::NOT_TEXT)?;
     Ok(Value::from(text))
 }
 
-fn decode(text: &str) -> Option<Vec<u8>> {
+/// What base64 stands for (RFC 4648, 4), with or without padding, in lines or not.
+pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     let all: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
     let padding = all.iter().rev().take_while(|b| **b == b'=').count();
     let digits = &all[..all.len() - padding];
