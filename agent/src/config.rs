@@ -65,6 +65,8 @@ pub struct Config {
     /// What is run at which moment.
     pub hooks: Hooks,
     templates: Templates,
+    /// Whether a person at the console is told how far the guest is.
+    pub issue: bool,
     /// What units are to be, where the `when` of each is true.
     pub roles: Vec<Role>,
 }
@@ -89,6 +91,7 @@ struct Raw {
     environment: Texts,
     transport: RawTransport,
     ready: ready::RawReady,
+    report: RawReport,
     state: Texts,
     hooks: Texts,
     appliance: Texts,
@@ -106,11 +109,15 @@ pub(crate) const TEXTS: [(&str, &[&str]); 4] = [
     ("appliance", &["version"]),
 ];
 
+/// The keys of `[transport.guestinfo]`, which is of the same type.
+pub(crate) const GUESTINFO: [&str; 1] = ["poll"];
+
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct RawTransport {
     order: Option<Vec<Spanned<String>>>,
     iso: RawIso,
+    guestinfo: Texts,
 }
 
 #[derive(Default, Deserialize)]
@@ -120,6 +127,12 @@ struct RawIso {
     method: transport::Method,
     wait: Option<Spanned<String>>,
     settle: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawReport {
+    issue: Option<bool>,
 }
 
 impl Config {
@@ -155,6 +168,7 @@ impl Config {
             }
         }
         let iso = raw.transport.iso;
+        let poll = at.section(&GUESTINFO, raw.transport.guestinfo).pop().flatten();
         let transport = transport::Settings {
             order: at.order(raw.transport.order),
             devices: at.devices(iso.devices),
@@ -163,6 +177,7 @@ impl Config {
                 wait: at.duration(iso.wait, Duration::from_secs(10)),
                 settle: at.duration(iso.settle, Duration::from_secs(1)),
             },
+            poll: at.poll(poll),
         };
         let (ready, gate_needs) = ready::ready(raw.ready, &declared, &mut at);
         let mut texts = at.texts([raw.environment, raw.state, raw.hooks, raw.appliance]).into_iter();
@@ -202,6 +217,7 @@ impl Config {
             version,
             hooks,
             templates,
+            issue: raw.report.issue.unwrap_or(true),
             roles,
         };
         Problems::unless_none(problems, config)

@@ -13,6 +13,8 @@ mod gates;
 mod looks;
 mod opening;
 mod passes;
+mod polling;
+mod reporters;
 mod stopping;
 mod talk;
 mod telling;
@@ -42,6 +44,7 @@ use gates::Waiting;
 use looks::{Looks, Searching};
 use opening::Taken;
 use passes::Passing;
+use reporters::Reporters;
 use stopping::Stopping;
 use talk::Asked;
 use telling::Telling;
@@ -57,6 +60,9 @@ const CONTROL: u64 = 6;
 const TAKEN: u64 = 7;
 const STOPPING: u64 = 8;
 const LOOK: u64 = 9;
+const SERVICE: u64 = 10;
+const VMM: u64 = 11;
+const TOOL: u64 = 12;
 /// The gates, from here on.
 const GATE: u64 = 16;
 /// Those who are connected to the control socket, from here on.
@@ -105,6 +111,7 @@ pub fn run(
     };
     let control = Clients::listen(&machine.root, &poll);
     let reporter = Reporter::new(new_report(&machine), now());
+    let reporters = Reporters::of(&machine.root, &machine.verdict);
     let mut running = Running {
         root: Rc::clone(&machine.root),
         machine: Some(machine),
@@ -130,6 +137,8 @@ pub fn run(
         last_call: None,
         stopping: None,
         is_over: false,
+        reporters,
+        poll_at: None,
     };
     running.open_port();
     running.said();
@@ -177,6 +186,10 @@ struct Running {
     stopping: Option<Stopping>,
     /// Whether this process is to end.
     is_over: bool,
+    /// Who else hears of the report.
+    reporters: Reporters,
+    /// When the source is asked whether it has something new, where it does not tell.
+    poll_at: Option<Moment>,
 }
 
 impl Running {
@@ -184,11 +197,13 @@ impl Running {
     fn events(mut self) -> std::io::Result<Exit> {
         while !self.is_over {
             self.timers()?;
+            self.settled();
             let timeout = self.next_moment().map(|moment| moment.saturating_sub(now()));
             if !self.is_over {
                 self.turn(timeout)?;
             }
         }
+        self.reporters_stop();
         info!("stopping");
         Ok(Exit::Done)
     }
@@ -214,6 +229,7 @@ impl Running {
                 HOOKS => self.step_hooks()?,
                 STOPPING => self.step_stopping()?,
                 LOOK => self.step_look(),
+                SERVICE | VMM | TOOL => self.reporters_go_on(),
                 token @ (CONTROL | CLIENT..) => self.control(token),
                 token => self.gate_event(token),
             }
@@ -233,7 +249,8 @@ impl Running {
         let repeat = self.reporter.repeat_at().filter(|_| self.has_host());
         let hooks = self.telling.as_ref().and_then(Telling::next);
         let stopping = self.stopping.as_ref().and_then(Stopping::next);
-        [taken, look, pass, watch, gates, repeat, hooks, stopping].into_iter().flatten().min()
+        let (others, poll) = (self.reporters.next(), self.poll_at.filter(|_| self.may_begin()));
+        [taken, look, pass, watch, gates, repeat, hooks, stopping, others, poll].into_iter().flatten().min()
     }
 
     fn timers(&mut self) -> std::io::Result<()> {
@@ -255,8 +272,12 @@ impl Running {
             self.step_hooks()?;
         }
         self.step_stopping()?;
+        self.poll_source(now);
         self.next_pass();
         self.try_gates();
+        if self.reporters.next().is_some_and(|next| next <= now) {
+            self.reporters_go_on();
+        }
         if self.has_host() && self.reporter.repeat(now) {
             self.tell_host();
         }

@@ -32,20 +32,35 @@ impl Complaints<'_> {
     pub(super) fn texts(&mut self, sections: [Texts; TEXTS.len()]) -> Vec<Option<Spanned<String>>> {
         let mut found = Vec::new();
         for ((_, keys), section) in TEXTS.iter().zip(sections) {
-            let first = found.len();
-            found.extend(keys.iter().map(|_| None));
-            for (key, text) in section {
-                match keys.iter().position(|known| *known == key) {
-                    Some(place) => found[first + place] = Some(text),
-                    None => {
-                        let keys = keys.join("` or `");
-                        let message = format!("unknown field `{key}`, expected `{keys}`");
-                        self.complain(text.span().start, plainly(&message));
-                    }
+            found.extend(self.section(keys, section));
+        }
+        found
+    }
+
+    /// The values of a section that has only these keys, in their order.
+    pub(super) fn section(&mut self, keys: &[&str], section: Texts) -> Vec<Option<Spanned<String>>> {
+        let mut found = vec![None; keys.len()];
+        for (key, text) in section {
+            match keys.iter().position(|known| *known == key) {
+                Some(place) => found[place] = Some(text),
+                None => {
+                    let keys = keys.join("` or `");
+                    let message = format!("unknown field `{key}`, expected `{keys}`");
+                    self.complain(text.span().start, plainly(&message));
                 }
             }
         }
         found
+    }
+
+    /// `[transport.guestinfo] poll`: asking takes a process, so not all the time.
+    pub(super) fn poll(&mut self, value: Option<Spanned<String>>) -> Duration {
+        let at = value.as_ref().map(|value| value.span().start);
+        let poll = self.duration(value, Duration::from_secs(30));
+        if let Some(at) = at.filter(|_| !poll.is_zero() && poll < Duration::from_secs(1)) {
+            self.complain(at, "this is too often; write \"1s\" or more, or \"0s\" for never");
+        }
+        poll
     }
 
     pub(super) fn duration(&mut self, value: Option<Spanned<String>>, default: Duration) -> Duration {

@@ -45,6 +45,7 @@ fn the_schema_has_the_keys_that_the_reader_has() {
         ("transport.iso", &sections["transport"]["properties"]["iso"]["properties"]),
         ("ready", &sections["ready"]["properties"]),
         ("[ready.entities]", &sections["ready"]["properties"]["entities"]["items"]["properties"]),
+        ("report", &sections["report"]["properties"]),
         ("[units]", &sections["units"]["items"]["properties"]),
     ] {
         let head = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
@@ -55,6 +56,8 @@ fn the_schema_has_the_keys_that_the_reader_has() {
         let known = known.iter().map(ToString::to_string).collect();
         assert_eq!(keys(&sections[section]["properties"]), known, "[{section}]");
     }
+    let known = crate::config::GUESTINFO.iter().map(ToString::to_string).collect();
+    assert_eq!(keys(&sections["transport"]["properties"]["guestinfo"]["properties"]), known);
     let error = values::parse::<Declaration>("nobody-has-this = 1").expect_err("an unknown key");
     assert_eq!(keys(&schema["$defs"]["parameter"]["properties"]), known_keys(&error));
 }

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use super::trust::Devices;
 use super::wait::Patience;
@@ -115,6 +116,8 @@ pub struct Settings {
     pub method: Method,
     /// How long to look.
     pub patience: Patience,
+    /// How often VMware is asked whether its document has changed; zero: never.
+    pub poll: Duration,
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ mod pass;
 mod platform;
 mod port;
 mod power;
+mod reporters;
 mod selinux;
 mod stop;
 mod transport;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         power::TRIALS,
         units::TRIALS,
         drives::TRIALS,
+        reporters::TRIALS,
         watch::TRIALS,
         pass::TRIALS,
         platform::TRIALS,

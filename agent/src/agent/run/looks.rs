@@ -81,6 +81,17 @@ impl Looks {
         self.under_way.as_ref().is_some_and(|looking| matches!(looking.purpose, Purpose::Search))
     }
 
+    /// Whether one is under way, or to be done again, that a pass follows.
+    pub(super) fn is_for_a_pass(&self) -> bool {
+        let is_wanted = |looking: &Looking| matches!(looking.purpose, Purpose::Search | Purpose::Pass(_));
+        self.postponed.is_some() || self.under_way.as_ref().is_some_and(is_wanted)
+    }
+
+    /// Whether the document came from there.
+    pub(super) fn is_from(&self, source: &Source) -> bool {
+        self.pinned.as_ref() == Some(source)
+    }
+
     /// Whether what becomes of a device matters.
     pub(super) fn cares_for(&self, device: &Path) -> bool {
         match &self.pinned {

@@ -83,6 +83,7 @@ impl Running {
     }
 
     fn reload(&mut self, requests: Vec<Request>) {
+        self.pass_begins();
         match (self.options.load)(&self.root) {
             Ok(config) => {
                 self.config = Some(Rc::new(config));
@@ -109,6 +110,7 @@ impl Running {
             let failure = self.reporter.report().failure.clone();
             return self.answer_all(requests, failure.as_ref());
         };
+        self.pass_begins();
         let Some(mut machine) = self.machine.take() else { return };
         let bus = Bus::new(&self.root).and_then(|bus| self.poll.add(&bus, BUS).map(|()| Rc::new(bus)));
         let bus = match bus {

@@ -49,6 +49,7 @@ impl Running {
         {
             warn!("{}", chain(&error));
         }
+        self.tell_reporters();
         self.say();
     }
 
