@@ -200,16 +200,16 @@ mod tests {
     use super::{Answer, FromHost, ID_LIMIT, Inbox, LINE_LIMIT};
     use crate::sys::power::Action;
 
-    fn inbox() -> Inbox {
+    pub(super) fn inbox() -> Inbox {
         Inbox::new(LINE_LIMIT)
     }
 
     /// All that these bytes complete.
-    fn all(inbox: &mut Inbox, mut bytes: &[u8]) -> Vec<Result<FromHost, Answer>> {
+    pub(super) fn all(inbox: &mut Inbox, mut bytes: &[u8]) -> Vec<Result<FromHost, Answer>> {
         std::iter::from_fn(|| inbox.take(&mut bytes)).collect()
     }
 
-    fn code(message: &Result<FromHost, Answer>) -> &str {
+    pub(super) fn code(message: &Result<FromHost, Answer>) -> &str {
         message.as_ref().err().and_then(|answer| answer.error.as_ref()).map_or("", |error| &error.code)
     }
 

@@ -177,25 +177,13 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use super::{ANSWER_LIMIT, Inbox, Outbox, frame, report_frame};
+    use super::{ANSWER_LIMIT, Outbox, frame, report_frame};
+    use crate::protocol::tests::{all, code, inbox};
     use crate::protocol::{Answer, FRAME_LIMIT, FromGuest, FromHost, LINE_LIMIT};
     use crate::report::tests::sample;
 
     fn ack(seq: u64) -> FromHost {
         FromHost::Ack { boot: "b".to_owned(), session: "s".to_owned(), seq }
-    }
-
-    fn inbox() -> Inbox {
-        Inbox::new(LINE_LIMIT)
-    }
-
-    /// All that these bytes complete.
-    fn all(inbox: &mut Inbox, mut bytes: &[u8]) -> Vec<Result<FromHost, Answer>> {
-        std::iter::from_fn(|| inbox.take(&mut bytes)).collect()
-    }
-
-    fn code(message: &Result<FromHost, Answer>) -> &str {
-        message.as_ref().err().and_then(|answer| answer.error.as_ref()).map_or("", |error| &error.code)
     }
 
     #[test]
