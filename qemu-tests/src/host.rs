@@ -82,6 +82,11 @@ impl Host {
         Host { socket: socket.to_path_buf(), log, connection: None, connections: 0, next: 0 }
     }
 
+    /// The port's socket, for a host that is none of ours; this one must not be connected then.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     /// Connects; from now on reports are collected.
     pub fn connect(&mut self) -> Result<()> {
         if self.connection.is_some() {

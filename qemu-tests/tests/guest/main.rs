@@ -9,6 +9,7 @@ mod appliance;
 mod apply;
 mod boot;
 mod cases;
+mod client;
 mod debian;
 mod detect;
 mod drives;
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
         pass::TRIALS,
         platform::TRIALS,
         port::TRIALS,
+        client::TRIALS,
         transport::TRIALS,
         boot::TRIALS,
         hotplug::TRIALS,
