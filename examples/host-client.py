@@ -172,6 +172,8 @@ class Host:
             if self.request.message["type"] not in self.report["accepts"]:
                 raise Done(3, "this agent does not take such a request")
             self.request.sent, self.request.is_asked = now, True
+            if self.request.message["type"] == "stop":
+                self.request.message["boot"] = self.report["boot"]  # it may lie in the port until the next boot
             return memoryview(frame(self.request.message))
         return b""
 

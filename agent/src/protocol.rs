@@ -111,6 +111,8 @@ pub enum FromHost {
         action: Action,
         /// For how long hooks may hold it up, in milliseconds.
         deadline_ms: u64,
+        /// The only boot that is meant: a request may lie in the port until the next one.
+        boot: Option<String>,
     },
 }
 
@@ -169,9 +171,11 @@ fn message(line: &[u8]) -> Result<FromHost, Answer> {
         "reload" => fields().and_then(|it| Some(FromHost::Reload { id: it.id? })),
         "environment" if id.is_empty() => None,
         "environment" => serde_json::from_slice(line).ok().map(FromHost::Environment),
-        STOP => match fields().and_then(|it| Some((it.id?, it.action?, it.deadline_ms))) {
-            Some((id, action, deadline_ms)) => return stop(id, &action, deadline_ms),
-            None => None,
+        STOP => match fields() {
+            Some(Fields { id: Some(id), action: Some(action), deadline_ms, boot, .. }) => {
+                return stop(id, &action, deadline_ms, boot);
+            }
+            _ => None,
         },
         _ => {
             let message =
@@ -186,13 +190,18 @@ fn message(line: &[u8]) -> Result<FromHost, Answer> {
     })
 }
 
-fn stop(id: String, action: &str, deadline_ms: Option<u64>) -> Result<FromHost, Answer> {
+fn stop(
+    id: String,
+    action: &str,
+    deadline_ms: Option<u64>,
+    boot: Option<String>,
+) -> Result<FromHost, Answer> {
     let Some(action) = Action::ALL.into_iter().find(|it| it.as_str() == action) else {
         let message = "the action of a stop is none that is known; there are poweroff, reboot and halt";
         return Err(Answer::refused(id, "UnknownAction", message.to_owned()));
     };
     let deadline_ms = deadline_ms.unwrap_or(STOP_DEADLINE.as_millis() as u64);
-    Ok(FromHost::Stop { id, action, deadline_ms })
+    Ok(FromHost::Stop { id, action, deadline_ms, boot })
 }
 
 #[cfg(test)]
@@ -254,13 +263,13 @@ mod tests {
 
     #[test]
     fn a_stop_has_an_action_and_a_deadline_of_its_own_or_the_usual() {
-        for (fields, action, deadline_ms) in [
-            (r#""action":"poweroff""#, Action::PowerOff, 180_000),
-            (r#""action":"reboot","deadline_ms":null"#, Action::Reboot, 180_000),
-            (r#""action":"halt","deadline_ms":0"#, Action::Halt, 0),
+        for (fields, action, deadline_ms, boot) in [
+            (r#""action":"poweroff""#, Action::PowerOff, 180_000, None),
+            (r#""action":"reboot","deadline_ms":null"#, Action::Reboot, 180_000, None),
+            (r#""action":"halt","deadline_ms":0,"boot":"c1""#, Action::Halt, 0, Some("c1".to_owned())),
         ] {
             let line = format!("{{\"type\":\"stop\",\"id\":\"9\",{fields}}}\n");
-            let want = FromHost::Stop { id: "9".to_owned(), action, deadline_ms };
+            let want = FromHost::Stop { id: "9".to_owned(), action, deadline_ms, boot };
             assert_eq!(all(&mut inbox(), line.as_bytes()), [Ok(want)], "{line}");
         }
     }

@@ -252,8 +252,12 @@ fn refused(bench: &Bench<'_>) -> Result<()> {
     let agent = start_agent(&mut vm)?;
     let report = vm.report(stage("ready"), soon())?.report;
     assert!(report.line.contains(r#""accepts":["query","environment","reload"]"#), "{}", report.line);
-    for (id, action, code) in [("1", "poweroff", "NotPermitted"), ("2", "explode", "UnknownAction")] {
-        stop(&vm, id, action, json!({}))?;
+    for (id, action, more, code) in [
+        ("1", "poweroff", json!({}), "NotPermitted"),
+        ("2", "explode", json!({}), "UnknownAction"),
+        ("3", "poweroff", json!({ "boot": "another" }), "OtherBoot"),
+    ] {
+        stop(&vm, id, action, more)?;
         assert_eq!(vm.host.answer(id, soon())?["error"]["code"], code);
     }
     // Without systemd SIGTERM is the end of the agent alone.

@@ -118,7 +118,11 @@ impl Running {
                 }
             }
             Ok(FromHost::Query { id }) => self.answer(from, Answer::ok(id)),
-            Ok(FromHost::Stop { id, action, deadline_ms }) => {
+            Ok(FromHost::Stop { id, boot: Some(boot), .. }) if boot != self.reporter.report().boot => {
+                let message = "this is another boot than the one that was to be stopped";
+                self.answer(from, Answer::refused(id, "OtherBoot", message.to_owned()));
+            }
+            Ok(FromHost::Stop { id, action, deadline_ms, .. }) => {
                 self.stop(from, id, action, Duration::from_millis(deadline_ms));
             }
             Ok(FromHost::Environment(Sent { id, .. }) | FromHost::Reload { id }) if self.is_stopping() => {
