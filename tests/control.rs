@@ -11,7 +11,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -26,9 +26,19 @@ struct Agent {
     machine: tempfile::TempDir,
 }
 
+/// A command of the agent's, for the machine in this directory.
+fn command(machine: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ovf-agent"));
+    command.args(arguments).arg("--root").arg(machine.join("root"));
+    command
+}
+
 impl Agent {
     fn start() -> Self {
-        let machine = tempfile::tempdir().expect("a scratch directory");
+        Self::start_in(tempfile::tempdir().expect("a scratch directory"))
+    }
+
+    fn start_in(machine: tempfile::TempDir) -> Self {
         let write = |name: &str, text: &str| {
             let path = machine.path().join(name);
             fs::create_dir_all(path.parent().expect("a directory")).expect("made");
@@ -41,8 +51,7 @@ impl Agent {
         );
         write("root/etc/ovf-agent/templates/a.tera", template);
         write("env.xml", "<Environment xmlns=\"http://schemas.dmtf.org/ovf/environment/1\"/>");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ovf-agent"));
-        command.args(["run", "--root"]).arg(machine.path().join("root"));
+        let mut command = command(machine.path(), &["run"]);
         command.arg("--source").arg(format!("file:{}", machine.path().join("env.xml").display()));
         let process = command.stderr(Stdio::null()).spawn().expect("runs");
         let agent = Self { process, machine };
@@ -72,10 +81,13 @@ impl Agent {
 
     /// Waits as other programs do, by its own command.
     fn until_ready(&self) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ovf-agent"));
-        command.args(["status", "--wait", "ready", "--timeout", "30s", "--root"]);
-        let output = command.arg(self.machine.path().join("root")).output().expect("runs");
-        assert!(output.status.success(), "{output:?}");
+        self.tell(&["status", "--wait", "ready", "--timeout", "30s"]);
+    }
+
+    /// Has a command of the agent's done.
+    fn tell(&self, arguments: &[&str]) {
+        let output = command(self.machine.path(), arguments).output().expect("runs");
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
     }
 
     /// What it has in memory now, and had at most, in KiB.
@@ -240,4 +252,37 @@ fn five_thousand_reloads_are_answered_each() {
     (&stream).write_all(b"\n{\"type\":\"reload\",\"id\":\"again\"}\n").expect("taken");
     let last = until_answer(&stream, "again");
     assert!(last.last().is_some_and(|answer| answer["ok"] == true), "{last:?}");
+}
+
+#[test]
+fn who_waits_for_ready_waits_for_a_process_that_is_not_there_yet() {
+    let machine = tempfile::tempdir().expect("a scratch directory");
+    let wait = ["status", "--wait", "ready", "--timeout", "30s"];
+    let waiting = command(machine.path(), &wait).stdout(Stdio::piped()).spawn().expect("runs");
+    let agent = Agent::start_in(machine);
+    let output = waiting.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{output:?}");
+    let mut next = command(agent.machine.path(), &["run"]);
+    let next = next.output().expect("runs");
+    assert_eq!(next.status.code(), Some(75), "there is one already: {next:?}");
+    assert_eq!(ask(&agent.connect(), "still there").last().expect("frames")["ok"], true);
+}
+
+#[test]
+fn a_reload_applies_what_is_new_to_what_was_sent_last() {
+    let agent = Agent::start();
+    let stream = agent.connect();
+    let document = "<Environment xmlns=\"http://schemas.dmtf.org/ovf/environment/1\" xmlns:e=\"http://schemas.dmtf.org/ovf/environment/1\"><PropertySection><Property e:key=\"ip\" e:value=\"192.0.2.9\"/></PropertySection></Environment>";
+    let request = json!({ "type": "environment", "id": "sent", "document": document });
+    (&stream).write_all(format!("\n{request}\n").as_bytes()).expect("taken");
+    assert_eq!(until_answer(&stream, "sent").last().expect("frames")["ok"], true);
+    let path = |name: &str| agent.machine.path().join("root/etc").join(name);
+    fs::write(path("ovf-agent/templates/a.tera"), "+++\npath = \"/etc/a\"\n+++\nip {{ ip }}\n")
+        .expect("written");
+    agent.tell(&["reload"]);
+    assert_eq!(fs::read_to_string(path("a")).expect("read"), "ip 192.0.2.9\n");
+    // What lies at the usual place is not what lay there then, so it is newer.
+    fs::write(agent.machine.path().join("env.xml"), document.replace(".9", ".10")).expect("written");
+    agent.tell(&["reload"]);
+    assert_eq!(fs::read_to_string(path("a")).expect("read"), "ip 192.0.2.10\n");
 }

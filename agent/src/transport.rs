@@ -50,7 +50,11 @@ pub struct Document {
 impl Document {
     /// One that the host has sent.
     pub fn sent(mut text: Zeroizing<String>) -> Self {
-        let bytes = Zeroizing::new(std::mem::take(&mut *text).into_bytes());
+        Self::sent_before(Zeroizing::new(std::mem::take(&mut *text).into_bytes()))
+    }
+
+    /// One that the host has sent, to be applied again.
+    pub fn sent_before(bytes: Zeroizing<Vec<u8>>) -> Self {
         Self { source: Source::Channel, bytes, asides: Vec::new(), named: true }
     }
 

@@ -20,6 +20,9 @@ use crate::transport;
 /// The longest failure message in a report.
 const MESSAGE_LIMIT: usize = 8 * 1024;
 
+/// The code where nobody is there to be asked.
+const NOT_RUNNING: &str = "NotRunning";
+
 /// How a command ends (sysexits.h, as far as it is used).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -108,6 +111,16 @@ impl Fault {
     /// Something that was asked for is not there yet.
     pub fn not_there(message: String) -> Box<Self> {
         Self::said(Part::Agent, "Unavailable", Exit::TryAgain, message)
+    }
+
+    /// The process that was to be asked is not there, or not any more.
+    pub fn gone(message: String) -> Box<Self> {
+        Self::said(Part::Agent, NOT_RUNNING, Exit::TryAgain, message)
+    }
+
+    /// Whether it is of the kind [`Self::gone`].
+    pub fn is_gone(&self) -> bool {
+        self.failure.code == NOT_RUNNING
     }
 
     /// A look at the places of documents did not come to an end.

@@ -43,7 +43,7 @@ use control::Clients;
 use gates::Waiting;
 use looks::{Looks, Searching};
 use opening::Taken;
-use passes::Passing;
+use passes::{Kept, Passing};
 use reporters::Reporters;
 use stopping::Stopping;
 use talk::Asked;
@@ -109,7 +109,7 @@ pub fn run(
             None
         }
     };
-    let control = Clients::listen(&machine.root, &poll);
+    let control = Clients::listen(&machine.root, &poll)?;
     let reporter = Reporter::new(new_report(&machine), now());
     let reporters = Reporters::of(&machine.root, &machine.verdict);
     let mut running = Running {
@@ -127,6 +127,7 @@ pub fn run(
         watch: Watch::default(),
         is_configured: false,
         asked: None,
+        kept: None,
         control,
         looks: Looks::default(),
         searching: None,
@@ -172,6 +173,7 @@ struct Running {
     /// Whether a pass of this process has succeeded.
     is_configured: bool,
     asked: Option<Asked>,
+    kept: Option<Kept>,
     control: Clients,
     looks: Looks,
     searching: Option<Searching>,

@@ -54,15 +54,36 @@ impl Far {
 }
 
 impl Common {
-    /// Tells how things stand, now or when they stand as somebody waits for.
+    /// Tells how things stand, now or when they stand as somebody waits for; a process that is not there yet, or not any more, is
+    /// waited for then as well.
     pub(super) fn status(&self, out: &mut impl Write, wanted: &Status) -> Result<Exit> {
+        let Some(far) = wanted.wait else { return self.standing(out, None, now() + ANSWER) };
+        let until = now() + wanted.timeout;
+        let root = self.root()?;
+        // Before it is looked for, so that nothing comes between the two.
+        let mut appearing = control::Appearing::watch(&root).map_err(|error| Fault::outside(&error))?;
+        loop {
+            match self.standing(out, Some(far), until) {
+                Err(fault) if fault.is_gone() && now() < until => {
+                    appearing
+                        .wait(&root, until.saturating_sub(now()))
+                        .map_err(|error| Fault::outside(&error))?;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Tells how things stand when they stand so, or at that time.
+    fn standing(&self, out: &mut impl Write, wanted: Option<Far>, until: Moment) -> Result<Exit> {
         let mut line = self.ask("query")?;
-        let until = now() + if wanted.wait.is_some() { wanted.timeout } else { ANSWER };
+        // Also who does not want to wait hears an answer.
+        let answer = until.max(now() + Duration::from_secs(1));
         let mut last: Option<Box<Report>> = None;
         loop {
-            match line.next(until)? {
+            match line.next(if last.is_some() { until } else { answer })? {
                 Some(FromGuest::Report(report)) => {
-                    let is_over = match wanted.wait {
+                    let is_over = match wanted {
                         None => true,
                         // One that will be repeated has not failed yet.
                         Some(far) => {
@@ -85,7 +106,7 @@ impl Common {
             } else {
                 print(out, &report).or_else(written)?;
             }
-            return Ok(match wanted.wait {
+            return Ok(match wanted {
                 Some(far) if far.is_reached(&report) => Exit::Done,
                 Some(_) if report.stage == Stage::Failed => Exit::Failed,
                 Some(_) => Exit::TryAgain,
@@ -128,7 +149,7 @@ impl Common {
         let stream = control::connect(&self.root()?).map_err(|error| match error.kind() {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
                 let message = "no `ovf-agent run` is running here; start it, or use `ovf-agent apply`";
-                Fault::not_there(message.to_owned())
+                Fault::gone(message.to_owned())
             }
             _ => Fault::outside(&error),
         })?;
@@ -153,7 +174,7 @@ impl Line {
             self.0.get_ref().set_read_timeout(Some(left)).map_err(broken)?;
             let mut text = String::new();
             match self.0.read_line(&mut text) {
-                Ok(0) => return Err(broken(ErrorKind::UnexpectedEof.into())),
+                Ok(0) => return Err(Fault::gone("the ovf-agent that runs here has ended".to_owned())),
                 Ok(_) if text.trim().is_empty() => {}
                 Ok(_) => return serde_json::from_str(&text).map(Some).map_err(|error| broken(error.into())),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
@@ -176,7 +197,7 @@ fn print(out: &mut impl Write, report: &Report) -> io::Result<()> {
     let stage = report.stage.as_str();
     let name =
         if report.id.is_empty() { String::new() } else { format!("{}: ", printable::text(&report.id)) };
-    let stale = if report.stale { ", older than what the host sent last" } else { "" };
+    let stale = if report.stale { ", newer than what lies at its usual place" } else { "" };
     writeln!(out, "{name}{stage}, generation {}, from {}{stale}", report.generation, report.source)?;
     for unmet in &report.unmet {
         writeln!(out, "  {}: {} ({} s)", unmet.gate, printable::text(&unmet.reason), unmet.since_ms / 1000)?;

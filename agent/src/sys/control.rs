@@ -8,8 +8,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use super::inotify::FileWatch;
 use super::net::connect_unix;
+use super::poll::wait_for;
 use super::{Error, Result, Root};
 
 /// Where it is.
@@ -73,6 +76,35 @@ pub fn connect(root: &Root) -> Result<UnixStream> {
     let path = place(root);
     let stream = connect_unix(&path).and_then(|stream| stream.set_nonblocking(false).map(|()| stream));
     stream.map_err(|source| Error::new("connect to", path, source))
+}
+
+/// A wait for a process that listens.
+#[derive(Debug)]
+pub struct Appearing(FileWatch);
+
+impl Appearing {
+    /// Begins to watch the place of the socket.
+    ///
+    /// # Errors
+    /// The kernel has no more of that for us.
+    pub fn watch(root: &Root) -> Result<Self> {
+        let mut files = FileWatch::new().map_err(|error| Error::new("watch", SOCKET, error))?;
+        files.look(root, 0, Path::new(SOCKET));
+        Ok(Self(files))
+    }
+
+    /// Waits until something has happened there, a second at the most: between its making and its first listening nothing does,
+    /// and nobody can connect. No longer than `time`.
+    ///
+    /// # Errors
+    /// Never in practice.
+    pub fn wait(&mut self, root: &Root, time: Duration) -> Result<()> {
+        let error = |error| Error::new("watch", SOCKET, error);
+        wait_for(&self.0, Some(time.min(Duration::from_secs(1)))).map_err(error)?;
+        self.0.events().map_err(error)?;
+        self.0.look(root, 0, Path::new(SOCKET));
+        Ok(())
+    }
 }
 
 fn place(root: &Root) -> PathBuf {

@@ -12,8 +12,8 @@ use std::os::unix::net::UnixStream;
 use tracing::warn;
 
 use super::{CLIENT, CONTROL};
-use crate::agent::chain;
 use crate::agent::hearing::Hearing;
+use crate::agent::{Fault, chain};
 use crate::protocol::{Answer, FRAME_LIMIT, FromHost, Outbox};
 use crate::report::Report;
 use crate::sys::Root;
@@ -42,15 +42,22 @@ pub(super) struct Client {
 
 impl Clients {
     /// Begins to listen. Where that cannot be, nobody here can ask; the guest is configured all the same.
-    pub(super) fn listen(root: &Root, poll: &Poll) -> Self {
+    ///
+    /// # Errors
+    /// Somebody listens there: one process at a time configures a guest.
+    pub(super) fn listen(root: &Root, poll: &Poll) -> Result<Self, Box<Fault>> {
         let socket = match Control::listen(root) {
             Ok(socket) => poll.add(&socket, CONTROL).is_ok().then_some(socket),
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                let message = "an `ovf-agent run` is running here already; `ovf-agent reload` has it read everything again";
+                return Err(Fault::not_there(message.to_owned()));
+            }
             Err(error) => {
                 warn!("`ovf-agent status` and `reload` will not reach this process: {}", chain(&error));
                 None
             }
         };
-        Self { socket, clients: BTreeMap::new(), next: CLIENT }
+        Ok(Self { socket, clients: BTreeMap::new(), next: CLIENT })
     }
 
     /// Takes who has come, and has them told the report.

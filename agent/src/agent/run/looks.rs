@@ -352,7 +352,7 @@ impl Running {
 
     /// Whether a look that was to give the document again gave none, although the guest was configured with one.
     fn has_lost(&self, is_wanted: bool) -> bool {
-        is_wanted && self.is_configured && self.reporter.report().environment.is_some()
+        is_wanted && self.is_configured && self.kept.is_none() && self.reporter.report().environment.is_some()
     }
 
     /// Everything stays as it is, for what it would be made from is not there. Should it come again, it is news. Gates need no

@@ -14,6 +14,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tracing::warn;
+use zeroize::Zeroizing;
 
 use super::looks::Purpose;
 use super::{BUS, Running};
@@ -23,11 +24,21 @@ use crate::protocol::Answer;
 use crate::report::{Failure, Report, Stage};
 use crate::sys::Error;
 use crate::sys::clock::{Moment, now};
-use crate::transport::Document;
+use crate::transport::{Document, Source};
 use crate::watch::{Cause, Request};
 
 /// A pass that takes longer than this is told of: most are over before anybody could see it.
 const WORTH_TELLING: Duration = Duration::from_millis(200);
+
+/// Documents of the host's that are longer are not kept once they are applied.
+const MOST_KEPT: usize = 1024 * 1024;
+
+/// What the host has sent, and is applied: a later pass that finds nothing newer goes by it.
+pub(super) struct Kept {
+    document: Zeroizing<Vec<u8>>,
+    /// The digest of what lay at the usual place then.
+    beneath: Option<String>,
+}
 
 /// A pass under way.
 pub(super) struct Passing {
@@ -36,6 +47,8 @@ pub(super) struct Passing {
     bus: Rc<Bus>,
     /// The requests that it answers.
     pub(super) requests: Vec<Request>,
+    /// The document, if the host has sent it.
+    sent: Option<Zeroizing<Vec<u8>>>,
     /// When it is worth telling of; `None` if it was told of.
     tell_at: Option<Moment>,
     /// Where the guest was before.
@@ -122,10 +135,15 @@ impl Running {
                 return self.gave_up(&fault, requests);
             }
         };
+        let document = document.map(|found| self.newest(found));
+        let sent = match &document {
+            Ok(Some(document)) if document.source == Source::Channel => Some(document.bytes.clone()),
+            _ => None,
+        };
         let stage = self.reporter.report().stage;
         let first = !self.is_configured;
         if first && document.is_ok() {
-            self.report(|report| report.stage = Stage::Configuring);
+            self.configuring();
         }
         let mut report = self.reporter.report().clone();
         let by = Rc::clone(&bus);
@@ -134,25 +152,49 @@ impl Running {
             Passed { machine, report, outcome }
         });
         let tell_at = (!first).then(|| now() + WORTH_TELLING);
-        self.passing = Some(Passing { conversation, bus, requests, tell_at, stage });
+        self.passing = Some(Passing { conversation, bus, requests, sent, tell_at, stage });
         // Most passes wait for nobody, and are over with their first step.
         if let Err(error) = self.step() {
             warn!("cannot wait for a pass: {error}");
         }
     }
 
+    /// What is to be applied where this was found: what the host has sent since, unless this is something else than what lay there
+    /// then.
+    fn newest(&self, found: Option<Document>) -> Option<Document> {
+        let Some(kept) = &self.kept else { return found };
+        let is_older = found.as_ref().is_none_or(|found| {
+            found.source != Source::Channel && kept.beneath.as_ref() == Some(&found.digest())
+        });
+        if is_older { Some(Document::sent_before(kept.document.clone())) } else { found }
+    }
+
     /// Goes on with the pass as far as that can be now.
     pub(super) fn step(&mut self) -> io::Result<()> {
         let Some(passing) = &mut self.passing else { return Ok(()) };
         if let Some(passed) = passing.bus.step(&mut passing.conversation)? {
-            let Passing { requests, stage, .. } = self.passing.take().expect("it is under way");
+            let Passing { requests, sent, stage, .. } = self.passing.take().expect("it is under way");
             let failure = self.passed(passed, stage, !requests.is_empty());
+            if failure.is_none() {
+                let beneath = self.machine.as_ref().and_then(|machine| machine.found.clone());
+                let sent = sent.filter(|document| document.len() <= MOST_KEPT);
+                self.kept = sent.map(|document| Kept { document, beneath });
+            }
             self.answer_all(requests, failure.as_ref());
         } else if passing.tell_at.is_some_and(|at| at <= now()) {
             passing.tell_at = None;
-            self.report(|report| report.stage = Stage::Configuring);
+            self.configuring();
         }
         Ok(())
+    }
+
+    /// The gates are looked at again when the pass is over.
+    fn configuring(&mut self) {
+        self.report(|report| {
+            report.stage = Stage::Configuring;
+            report.unmet.clear();
+            report.deadline_ms = None;
+        });
     }
 
     /// A pass is over; why it failed. What somebody asked for is not repeated: they will ask again.

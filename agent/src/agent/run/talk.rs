@@ -11,7 +11,7 @@ use tracing::warn;
 use super::{CONTROL, HOST, Running, Stopping};
 use crate::agent::chain;
 use crate::protocol::{self, Answer, FromHost, Sent};
-use crate::report::Report;
+use crate::report::{Report, Stage};
 use crate::sys::caller;
 use crate::sys::clock::now;
 use crate::sys::poll::Ready;
@@ -72,7 +72,8 @@ impl Running {
     /// Brings the times in the report up to date; they are no news, but whoever is told should be told the right ones.
     fn refresh(&mut self) {
         let now = now();
-        let gates = self.waiting.as_ref().map(|waiting| (waiting.gates.unmet(now), waiting.gates.left(now)));
+        let waiting = self.waiting.as_ref().filter(|_| self.reporter.report().stage != Stage::Configuring);
+        let gates = waiting.map(|waiting| (waiting.gates.unmet(now), waiting.gates.left(now)));
         let stop = self.stopping.as_ref().filter(|it| it.stage().is_some()).map(|it| it.left(now));
         self.reporter.note(|report| {
             report.uptime_ms = now.as_millis() as u64;
