@@ -1,20 +1,26 @@
 //! Files that are waited for: told when one comes or goes (inotify(7)).
 //!
-//! A file that is not there cannot be watched, so the deepest directory of its path is that is there, and the next one once it
-//! comes. Where the last part is a symbolic link, so is what it leads to. A file system that is mounted over a directory is nothing
-//! that inotify tells of, but `/proc/self/mountinfo` does (proc(5)). Of the file systems in [`SILENT`], inotify does not tell
-//! what others than this kernel's own programs do: who waits for a file there has to look.
+//! A path is walked as the kernel does it, name by name and through symbolic links, and each directory that a name is looked up in is
+//! watched before that. So it is told of as soon as any name on the way leads elsewhere: a link that is turned, a directory that is
+//! moved with all that is below it, and the next one that was missing. The walk never leaves the tree: a link of it begins at the
+//! tree's own directory, and `..` ends there.
+//!
+//! A file system that is mounted over a directory is nothing that inotify tells of, but `/proc/self/mountinfo` does (proc(5)). Of the
+//! file systems in [`SILENT`], inotify does not tell what others than this kernel's own programs do: who waits for a file there has
+//! to look. One that the way merely leads over, to what is mounted further down, is no matter: a mount that is lost is told of.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::path::{Component, Path, PathBuf};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use nix::sys::stat::Mode;
 use nix::sys::statfs::fstatfs;
 
 use super::Root;
@@ -39,10 +45,10 @@ const SILENT: [u32; 14] = [
     0xbacb_acbc,
 ];
 
-/// Links that lead to links.
-const HOPS: usize = 8;
-/// How often a directory may change while it is looked at.
-const TRIES: usize = 16;
+/// Links on one way; the kernel follows as many (path_resolution(7)).
+const LINKS: usize = 40;
+/// Names on one way, those of its links included, and so the most that is watched for one file.
+const NAMES: usize = 256;
 
 const INOTIFY: u64 = 0;
 const MOUNTS: u64 = 1;
@@ -137,49 +143,100 @@ impl FileWatch {
         }
     }
 
-    /// Watches what the path depends on.
+    /// Watches what the path depends on, which is every name that it is looked up by.
+    ///
+    /// # Errors
+    /// There is something on the way that is not told of.
     fn follow(&self, root: &Root, path: &Path, places: &mut Vec<Place>) -> io::Result<()> {
-        let mut path = path.to_owned();
-        for _ in 0..HOPS {
-            let (directory, name) = self.deepest(root, &path, places)?;
-            let link = directory.join(&name);
-            let Some(target) = root.link(&link) else { return Ok(()) };
-            let rest = path.strip_prefix(&link).map(Path::to_owned).unwrap_or_default();
-            path = plain(&directory.join(target).join(rest));
+        let tree = root.resolve(Path::new("/"), OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+        let mut directory = File::from(tree);
+        // Those above it, for `..`.
+        let mut above = Vec::new();
+        let mut links = 0;
+        let mut ahead = Vec::new();
+        go_by(path, &mut ahead);
+        for _ in 0..NAMES {
+            let Some(name) = ahead.pop() else { return Ok(()) };
+            match name.as_bytes() {
+                b"." => continue,
+                b".." => {
+                    directory = above.pop().unwrap_or(directory);
+                    continue;
+                }
+                b"/" => {
+                    above.truncate(1);
+                    directory = above.pop().unwrap_or(directory);
+                    continue;
+                }
+                _ => {}
+            }
+            let place = Place { directory: self.watch(&directory)?, name };
+            let found = find(&directory, &place.name);
+            if !places.contains(&place) {
+                places.push(place);
+            }
+            match found? {
+                Found::Directory(next) if !ahead.is_empty() => {
+                    above.push(std::mem::replace(&mut directory, next));
+                }
+                _ if is_silent(&directory)? => return Err(io::ErrorKind::Unsupported.into()),
+                Found::Link(target) if links < LINKS => {
+                    links += 1;
+                    go_by(Path::new(&target), &mut ahead);
+                }
+                // The way ends here, be it with the file; where it ends in a circle, all names of that are watched.
+                _ => return Ok(()),
+            }
         }
-        Err(Errno::ELOOP.into())
+        Err(Errno::ENAMETOOLONG.into())
     }
 
-    /// Watches the deepest directory of the path that is there; says which it is, and what is to come in it.
-    fn deepest(&self, root: &Root, path: &Path, places: &mut Vec<Place>) -> io::Result<(PathBuf, OsString)> {
-        let find = || {
-            path.ancestors().skip(1).find_map(|directory| {
-                let fd = root.resolve(directory, OFlag::O_PATH | OFlag::O_DIRECTORY).ok()?;
-                let next = path.strip_prefix(directory).ok()?.components().next()?;
-                Some((fd, directory.to_owned(), next.as_os_str().to_owned()))
-            })
-        };
-        for _ in 0..TRIES {
-            let (fd, directory, name) = find().ok_or(Errno::ENOENT)?;
-            if SILENT.contains(&(fstatfs(&fd)?.filesystem_type().0 as u32)) {
-                return Err(io::ErrorKind::Unsupported.into());
-            }
-            let flags = AddWatchFlags::IN_CREATE
-                | AddWatchFlags::IN_DELETE
-                | AddWatchFlags::IN_MOVE
-                | AddWatchFlags::IN_DELETE_SELF
-                | AddWatchFlags::IN_MOVE_SELF
-                | AddWatchFlags::IN_ONLYDIR;
-            let by_descriptor = format!("/proc/self/fd/{}", fd.as_raw_fd());
-            let watch = self.inotify.add_watch(by_descriptor.as_str(), flags)?;
-            // The next part of the path may have come before it was watched.
-            if find().is_some_and(|(_, now, _)| now == directory) {
-                places.push(Place { directory: watch, name: name.clone() });
-                return Ok((directory, name));
-            }
-        }
-        Err(io::ErrorKind::ResourceBusy.into())
+    /// Watches the names of a directory.
+    fn watch(&self, directory: &File) -> io::Result<WatchDescriptor> {
+        let flags = AddWatchFlags::IN_CREATE
+            | AddWatchFlags::IN_DELETE
+            | AddWatchFlags::IN_MOVE
+            | AddWatchFlags::IN_ONLYDIR;
+        let by_descriptor = format!("/proc/self/fd/{}", directory.as_raw_fd());
+        Ok(self.inotify.add_watch(by_descriptor.as_str(), flags)?)
     }
+}
+
+/// What a name stands for.
+enum Found {
+    Directory(File),
+    /// With what it says.
+    Link(OsString),
+    /// Where no way leads on: nothing, or a file.
+    End,
+}
+
+/// Looks a name up, which is neither `.` nor `..`, and follows no link.
+fn find(directory: &File, name: &OsStr) -> io::Result<Found> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let found = match openat(directory, name, flags, Mode::empty()) {
+        Ok(fd) => File::from(fd),
+        Err(Errno::ENOENT) => return Ok(Found::End),
+        Err(errno) => return Err(errno.into()),
+    };
+    let kind = found.metadata()?.file_type();
+    Ok(if kind.is_dir() {
+        Found::Directory(found)
+    } else if kind.is_symlink() {
+        // An empty path means the link that the descriptor itself is (readlinkat(2)).
+        Found::Link(readlinkat(&found, "")?)
+    } else {
+        Found::End
+    })
+}
+
+fn is_silent(directory: &File) -> io::Result<bool> {
+    Ok(SILENT.contains(&(fstatfs(directory)?.filesystem_type().0 as u32)))
+}
+
+/// Puts the names of a path before those that are still ahead, of which the next is the last.
+fn go_by(path: &Path, ahead: &mut Vec<OsString>) {
+    ahead.extend(path.components().rev().map(|part| part.as_os_str().to_owned()));
 }
 
 impl AsFd for FileWatch {
@@ -188,40 +245,30 @@ impl AsFd for FileWatch {
     }
 }
 
-/// The path without `.` and `..`.
-fn plain(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => drop(plain.pop()),
-            Component::CurDir => {}
-            part => plain.push(part),
-        }
-    }
-    plain
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{FileWatch, Look};
+    use super::{FileWatch, Look, NAMES};
     use crate::sys::Root;
     use std::fs;
     use std::os::unix::fs::symlink;
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
 
     const ABSENT: Look = Look { is_there: false, is_watched: true };
     const THERE: Look = Look { is_there: true, is_watched: true };
+
+    /// One that is not told of mounts, which may come and go on this machine meanwhile.
+    fn by_inotify() -> FileWatch {
+        FileWatch { _mounts: None, ..FileWatch::new().expect("inotify") }
+    }
 
     #[test]
     fn a_file_is_told_of_however_deep_it_comes_and_when_it_goes() {
         let dir = tempfile::tempdir().expect("a directory");
         let (root, base) = (Root::open(dir.path()).expect("a root"), dir.path());
-        let mut watch = FileWatch::new().expect("inotify");
+        let mut watch = by_inotify();
         let path = Path::new("/a/b/ready");
         assert_eq!(watch.look(&root, 7, path), ABSENT);
-        // What is mounted elsewhere meanwhile may be told of.
         let told = |watch: &mut FileWatch| watch.events().expect("events").contains(&7);
-        told(&mut watch);
         fs::create_dir(base.join("a")).expect("made");
         assert!(told(&mut watch), "the first directory");
         assert_eq!(watch.look(&root, 7, path), ABSENT);
@@ -249,7 +296,7 @@ mod tests {
         fs::create_dir(base.join("run")).expect("made");
         symlink("/data/ready", base.join("run/ready")).expect("a link");
         symlink("../run/ready", base.join("data/again")).expect("a link");
-        let mut watch = FileWatch::new().expect("inotify");
+        let mut watch = by_inotify();
         assert_eq!(watch.look(&root, 0, Path::new("/data/again")), ABSENT);
         fs::write(base.join("data/ready"), "").expect("written");
         assert!(watch.events().expect("events").contains(&0), "where the links lead");
@@ -257,15 +304,139 @@ mod tests {
         fs::remove_file(base.join("run/ready")).expect("removed");
         assert!(watch.events().expect("events").contains(&0), "a link on the way");
         assert_eq!(watch.look(&root, 0, Path::new("/data/again")), ABSENT);
-        symlink("again", base.join("data/ready2")).expect("a link");
-        symlink("loop", base.join("data/loop")).expect("a link");
-        assert!(!watch.look(&root, 1, Path::new("/data/loop")).is_watched, "a circle is nothing to watch");
+    }
+
+    /// A tree with `/run/r1/ready`, an empty `/run/r2`, and `/run/cur` that leads to the first.
+    struct Releases {
+        dir: tempfile::TempDir,
+        root: Root,
+        watch: FileWatch,
+    }
+
+    impl Releases {
+        const READY: &str = "/run/cur/ready";
+
+        fn new() -> Self {
+            let dir = tempfile::tempdir().expect("a directory");
+            let root = Root::open(dir.path()).expect("a root");
+            let mut it = Self { dir, root, watch: by_inotify() };
+            fs::create_dir_all(it.at("run/r1")).expect("made");
+            fs::create_dir(it.at("run/r2")).expect("made");
+            fs::write(it.at("run/r1/ready"), "").expect("written");
+            symlink("r1", it.at("run/cur")).expect("a link");
+            assert_eq!(it.look(), THERE);
+            it
+        }
+
+        fn at(&self, path: &str) -> PathBuf {
+            self.dir.path().join(path)
+        }
+
+        fn look(&mut self) -> Look {
+            self.watch.look(&self.root, 0, Path::new(Self::READY))
+        }
+
+        /// Turns the link as `ln -sfn` does.
+        fn turn(&self, target: &str) {
+            symlink(target, self.at("run/new")).expect("a link");
+            fs::rename(self.at("run/new"), self.at("run/cur")).expect("moved");
+        }
+
+        /// Something has happened that is told of.
+        #[track_caller]
+        fn expect(&mut self, look: Look, what: &str) {
+            assert!(self.watch.events().expect("events").contains(&0), "{what} is told of");
+            assert_eq!(self.look(), look, "{what}");
+            self.watch.events().expect("events");
+        }
+    }
+
+    #[test]
+    fn a_link_to_a_directory_is_watched_for_where_it_leads() {
+        let mut it = Releases::new();
+        it.turn("r2");
+        it.expect(ABSENT, "another target");
+        fs::write(it.at("run/r2/ready"), "").expect("written");
+        it.expect(THERE, "a file in it");
+        fs::remove_file(it.at("run/r1/ready")).expect("removed");
+        assert!(!it.watch.events().expect("events").contains(&0), "it leads there no more");
+        it.turn("/run/r1");
+        it.expect(ABSENT, "an absolute target");
+        it.turn("../../../run/r2");
+        it.expect(THERE, "one by way of the tree's own directory");
+        fs::rename(it.at("run/r2"), it.at("run/r3")).expect("moved");
+        it.expect(ABSENT, "a target that is moved");
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_watched_until_it_does() {
+        type Break = fn(&Releases);
+        let breaks: [(&str, Break); 5] = [
+            ("none", |it| fs::remove_file(it.at("run/cur")).expect("removed")),
+            ("one that dangles", |it| it.turn("none/of/it")),
+            ("one to itself", |it| it.turn("cur")),
+            ("a circle", |it| {
+                symlink("/run/cur/back", it.at("run/back")).expect("a link");
+                it.turn("back");
+            }),
+            ("a file", |it| {
+                fs::write(it.at("run/new"), "").expect("written");
+                fs::rename(it.at("run/new"), it.at("run/cur")).expect("moved");
+            }),
+        ];
+        for (name, damage) in breaks {
+            let mut it = Releases::new();
+            damage(&it);
+            it.expect(ABSENT, name);
+            it.turn("r1");
+            it.expect(THERE, "one that is mended");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_goes_with_those_above_it_is_noticed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (root, base) = (Root::open(dir.path()).expect("a root"), dir.path());
+        fs::create_dir_all(base.join("a/b/c/d")).expect("made");
+        fs::write(base.join("a/b/c/d/ready"), "").expect("written");
+        let mut watch = by_inotify();
+        let path = Path::new("/a/b/c/d/ready");
+        for part in ["a", "a/b", "a/b/c"] {
+            assert_eq!(watch.look(&root, 0, path), THERE);
+            watch.events().expect("events");
+            fs::rename(base.join(part), base.join("away")).expect("moved");
+            assert!(watch.events().expect("events").contains(&0), "{part} is elsewhere");
+            assert_eq!(watch.look(&root, 0, path), ABSENT);
+            watch.events().expect("events");
+            fs::rename(base.join("away"), base.join(part)).expect("moved");
+            assert!(watch.events().expect("events").contains(&0), "{part} is back");
+        }
+    }
+
+    #[test]
+    fn as_many_links_are_followed_as_the_kernel_does_and_names_within_reason() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (root, base) = (Root::open(dir.path()).expect("a root"), dir.path());
+        for link in 0..41 {
+            symlink(format!("{}", link + 1), base.join(link.to_string())).expect("a link");
+        }
+        let mut watch = by_inotify();
+        assert_eq!(watch.look(&root, 1, Path::new("/1")), ABSENT);
+        fs::write(base.join("41"), "").expect("written");
+        assert!(watch.events().expect("events").contains(&1), "behind 40 links");
+        assert_eq!(watch.look(&root, 1, Path::new("/1")), THERE);
+        assert_eq!(watch.look(&root, 0, Path::new("/0")), ABSENT, "behind one more");
+        assert!(watch.places.values().all(|places| places.len() <= 41));
+        fs::create_dir(base.join("a")).expect("made");
+        symlink(format!("{}end", "a/../".repeat(NAMES / 2)), base.join("long")).expect("a link");
+        assert_eq!(watch.look(&root, 2, Path::new("/long")), Look { is_there: false, is_watched: false });
+        assert_eq!(watch.places[&2].len(), 2, "each name is watched once");
     }
 
     #[test]
     fn the_kernels_own_files_are_not_told_of() {
         let root = Root::open("/").expect("a root");
-        let mut watch = FileWatch::new().expect("inotify");
+        let mut watch = by_inotify();
         let look = watch.look(&root, 0, Path::new("/proc/self/status"));
         assert_eq!(look, Look { is_there: true, is_watched: false });
     }
