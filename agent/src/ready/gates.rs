@@ -101,25 +101,29 @@ impl Gates {
         MOST.saturating_sub(running.count())
     }
 
-    /// What is to be done now.
+    /// What is to be done now. Those that have been due for longest are tried first, so that each has its turn however many of them
+    /// never answer.
     pub fn tasks(&mut self, now: Moment) -> Vec<Task> {
+        let room = self.room();
         let mut tasks = Vec::new();
-        let mut room = self.room();
-        for (index, gate) in self.gates.iter_mut().enumerate() {
+        let mut due = Vec::new();
+        for (index, gate) in self.gates.iter().enumerate() {
             match gate.next {
-                Next::Try { at } if at <= now && room > 0 => {
-                    room -= 1;
-                    gate.next = Next::Outcome { since: now };
-                    if gate.obstacle.0 == Obstacle::UNTRIED {
-                        gate.obstacle.0 = Obstacle::UNANSWERED;
-                    }
-                    tasks.push(Task::Try(index, gate.probe.clone()));
-                }
+                Next::Try { at } if at <= now => due.push((at, index)),
                 Next::Outcome { since } if gate.limit().is_some_and(|limit| since + limit <= now) => {
                     tasks.push(Task::Abandon(index));
                 }
                 _ => {}
             }
+        }
+        due.sort_unstable();
+        for (_, index) in due.into_iter().take(room) {
+            let gate = &mut self.gates[index];
+            gate.next = Next::Outcome { since: now };
+            if gate.obstacle.0 == Obstacle::UNTRIED {
+                gate.obstacle.0 = Obstacle::UNANSWERED;
+            }
+            tasks.push(Task::Try(index, gate.probe.clone()));
         }
         tasks
     }
@@ -162,14 +166,15 @@ impl Gates {
     /// Tries what is not passed and not watched, from the beginning.
     pub fn try_again(&mut self, now: Moment) {
         self.until = now + self.timeout;
-        for gate in &mut self.gates {
-            if !gate.is_good
-                && matches!(gate.next, Next::Rest | Next::Try { .. })
-                && gate.probe != Probe::Nobody
-            {
-                gate.pause = FIRST_PAUSE;
-                gate.next = Next::Try { at: now };
-            }
+        for gate in self.gates.iter_mut().filter(|gate| !gate.is_good && gate.probe != Probe::Nobody) {
+            let at = match gate.next {
+                Next::Rest => now,
+                // One that has been due for long keeps its turn.
+                Next::Try { at } => at.min(now),
+                Next::Outcome { .. } | Next::Word => continue,
+            };
+            gate.pause = FIRST_PAUSE;
+            gate.next = Next::Try { at };
         }
     }
 

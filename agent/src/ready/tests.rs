@@ -118,6 +118,41 @@ fn an_attempt_that_is_not_answered_is_given_up_and_hides_nothing() {
 }
 
 #[test]
+fn each_gate_has_its_turn_however_many_never_answer() {
+    for silent in [40, 70, 99] {
+        let tcp = (1..=100).map(|port| ([127, 0, 0, 1], port).into()).collect();
+        let conditions =
+            Conditions { units: vec![], files: vec![], tcp, timeout: ms(20_000), ..conditions() };
+        let mut gates = gates(&conditions);
+        let mut tried = std::collections::BTreeSet::new();
+        let mut running = 0_usize;
+        let mut at = ms(0);
+        while gates.standing(at) == Standing::Waiting {
+            for task in gates.tasks(at) {
+                match task {
+                    Task::Try(index, _) => {
+                        tried.insert(index);
+                        running += 1;
+                        if index >= silent {
+                            running -= 1;
+                            gates.outcome(index, Err(refused()), false, at);
+                        }
+                    }
+                    Task::Abandon(index) => {
+                        running -= 1;
+                        gates.outcome(index, Err(late()), false, at);
+                    }
+                }
+                assert!(running <= 32, "{running} at a time");
+            }
+            // A millisecond is what it takes the others to answer.
+            at = gates.next().expect("the deadline").max(at + ms(1));
+        }
+        assert_eq!(tried.len(), 100, "{silent} never answer");
+    }
+}
+
+#[test]
 fn the_first_obstacle_is_reported_until_another_tells_more_or_lasts() {
     let mut gates = gates(&conditions());
     gates.tasks(ms(0));
