@@ -682,9 +682,10 @@ impl Running {
 #[test]
 fn run_reports_every_stage_and_stays_until_it_is_told_to_stop() {
     let machine = Machine::new("[ready]\nfiles = [\"/run/up\"]\n");
-    fs::create_dir_all(machine.path("root/run")).expect("mkdir");
+    machine.write("root/run/ovf-agent/gate-7.log", "what one that is no more has printed\n");
     let mut running = Running::start(&machine);
     let seen = running.until("waiting");
+    assert!(!machine.path("root/run/ovf-agent/gate-7.log").exists());
     let stages: Vec<_> = seen.iter().map(|report| report["stage"].as_str().expect("a stage")).collect();
     assert_eq!(stages, ["starting", "configuring", "waiting"]);
     let waiting = &seen[2];

@@ -8,7 +8,7 @@
 //! arguments or variables. What a hook reads, and which variables it has besides, is decided in `hooks`.
 //!
 //! What it prints may quote the file. So it goes to a file under `/run/ovf-agent` that only root can read, and an error tells
-//! where that is, and never what is in it. A program that is content leaves no such file.
+//! where that is, and never what is in it. A program that is content leaves no such file, and a gate's goes with the gate.
 
 #![forbid(unsafe_code)]
 
@@ -25,8 +25,13 @@ use crate::sys::program::{self, Input, Output, Program, Start};
 /// Where the output goes.
 const DIRECTORY: &str = "/run/ovf-agent";
 
-/// The largest file that one which only judges may make: its output is in memory.
-const FILE_LIMIT: u64 = 16 << 20;
+/// The end of its name.
+const LOG: &str = ".log";
+
+/// The largest file that one which judges a file may make, in KiB: its output is in memory.
+const FILE_LIMIT: u64 = 16 << 10;
+/// The same for a gate, whose output stays for as long as it is not passed.
+const GATE_LIMIT: u64 = 64;
 
 /// The place of the staged file in an argument.
 const FILE: &str = "{}";
@@ -116,6 +121,10 @@ pub enum How {
     Exit(i32),
     /// By this signal.
     Signal(i32),
+    /// In whatever way, having printed more than so many KiB.
+    Talkative(u64),
+    /// By the signal for a file of more than so many KiB.
+    Large(u64),
     /// After this time, by us.
     Late(Duration),
     /// It was there and could not be run.
@@ -161,6 +170,8 @@ impl Refusal {
             How::Exit(226) => "could not be made (exit status 226)".to_owned(),
             How::Exit(status) => format!("ended with exit status {status}"),
             How::Signal(signal) => format!("was ended by signal {signal}"),
+            How::Talkative(limit) => format!("printed more than {limit} KiB, and may not"),
+            How::Large(limit) => format!("wrote a file of more than {limit} KiB, and may not"),
             How::Late(limit) => format!("did not end within {} s", limit.as_secs_f64()),
             How::Result(result) => format!("ended with \"{result}\""),
         };
@@ -202,7 +213,8 @@ impl Order {
         };
         let file = file.map_or_else(String::new, |file| file.display().to_string());
         let arguments = arguments.iter().map(|argument| argument.replace(FILE, &file)).collect();
-        let path = Path::new(DIRECTORY).join(format!("{}-{}.log", kind.as_str(), slug(kind, subject)));
+        let name_of_log = format!("{}-{}{LOG}", kind.as_str(), slug(kind, subject));
+        let path = Path::new(DIRECTORY).join(name_of_log);
         let output = Output::create(root, &path).map_err(|error| refusal(How::NotRun, Some(error.into())))?;
         let (subject, name) = (subject.to_owned(), name.clone());
         let (variables, input) = (Vec::new(), None);
@@ -229,6 +241,7 @@ impl Order {
                 self.output.remove();
                 return Ok(());
             };
+            let how = self.plainly(how);
             let Self { kind, subject, name: program, output, .. } = self;
             let kept = match how {
                 How::NotRun | How::Missing => {
@@ -241,9 +254,26 @@ impl Order {
         }
     }
 
+    /// The largest file that it may make, in KiB.
     fn file_limit(&self) -> Option<u64> {
-        // The others may have real work to do.
-        matches!(self.kind, Kind::Check | Kind::Verify | Kind::Gate).then_some(FILE_LIMIT)
+        match self.kind {
+            Kind::Check | Kind::Verify => Some(FILE_LIMIT),
+            Kind::Gate => Some(GATE_LIMIT),
+            // These may have real work to do.
+            Kind::OnChange | Kind::Hook | Kind::Shutdown => None,
+        }
+    }
+
+    /// How it ended, where that was for want of room. Not every program lets itself be ended by the signal, and of a shell's child
+    /// it is the shell that we hear of; the output is full all the same.
+    fn plainly(&self, how: How) -> How {
+        match (self.file_limit(), &how) {
+            (Some(limit), How::Exit(_) | How::Signal(_)) if self.output.written() >= limit << 10 => {
+                How::Talkative(limit)
+            }
+            (Some(limit), How::Signal(program::SIGXFSZ)) => How::Large(limit),
+            _ => how,
+        }
     }
 
     async fn as_child(&self, runtime: &bus::Runtime) -> Result<(), (How, Option<Cause>)> {
@@ -257,7 +287,7 @@ impl Order {
             variables: &self.variables,
             input: self.input.as_ref(),
             output: &self.output,
-            limit: self.file_limit(),
+            limit: self.file_limit().map(|limit| limit << 10),
         };
         let mut child = Program::start(start).map_err(not_run)?;
         let descriptor = child.descriptor().map_err(not_run)?;
@@ -271,6 +301,16 @@ impl Order {
             None => Err((How::Late(self.limit), None)),
         }
     }
+}
+
+/// Removes what gates have left that are no more. Of those that are, every try makes its file anew.
+pub fn forget_gates(root: &sys::Root) {
+    let of_gate = |name: &str| {
+        let number = name.strip_prefix("gate-").and_then(|name| name.strip_suffix(LOG));
+        number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    // What cannot be removed goes with the next boot.
+    let _ = program::forget(root, Path::new(DIRECTORY), of_gate);
 }
 
 /// The part of a name that may stand in a file name: `templates/nginx.conf.tera` is `nginx-conf`, and the hook

@@ -141,6 +141,7 @@ pub fn run(
         reporters,
         poll_at: None,
     };
+    running.forget_gates();
     running.open_port();
     running.said();
     // A host that is there already hears of the start before the work begins.

@@ -1,4 +1,4 @@
-use super::{DIRECTORY, How, Kind, Order, Refusal, slug};
+use super::{DIRECTORY, How, Kind, Order, Refusal, forget_gates, slug};
 use crate::bus::Bus;
 use crate::sys::Root;
 use crate::sys::program::Input;
@@ -104,6 +104,45 @@ fn what_it_prints_is_in_a_file_for_root_alone() {
 }
 
 #[test]
+fn a_gate_may_print_little_and_hears_of_it() {
+    let dir = tempfile::tempdir().expect("a scratch directory");
+    let log = dir.path().join("run/ovf-agent/gate-app-conf.log");
+    let print = |count: u32| format!("head -c {count} /dev/zero");
+    let file = dir.path().join("big");
+    let write = format!("exec dd if=/dev/zero of={} bs=65537 count=1", file.display());
+    for (script, want) in [
+        (print(65_535) + "; exit 3", How::Exit(3)),
+        (format!("exec {}", print(65_537)), How::Talkative(64)),
+        // The shell's own end says nothing of the kind, nor does that of one who takes no notice of the signal.
+        (print(1 << 20) + "; exit 1", How::Talkative(64)),
+        (format!("trap '' XFSZ; {}; kill -9 $$", print(1 << 20)), How::Talkative(64)),
+        (write, How::Large(64)),
+    ] {
+        let refusal = judge(dir.path(), Kind::Gate, &["sh", "-c", &script], LONG).expect_err("it refuses");
+        assert_eq!(refusal.how, want, "{script}");
+        assert!(fs::metadata(&log).expect("its output").len() <= 65_536);
+    }
+    // Its last try takes what it said with it; so does the end of the gate.
+    judge(dir.path(), Kind::Gate, &["echo", "good"], LONG).expect("it accepts");
+    assert!(!log.exists());
+    let root = Root::open(dir.path()).expect("a directory");
+    forget_gates(&root);
+    let names = ["gate-1.log", "gate-12.log", "gate-a.log", "check-1.log", "gate-1"];
+    names.iter().for_each(|name| fs::write(log.with_file_name(name), "").expect("write"));
+    forget_gates(&root);
+    let left = names.map(|name| log.with_file_name(name).exists());
+    assert_eq!(left, [false, false, true, true, true]);
+}
+
+#[test]
+fn what_judges_a_file_may_print_more() {
+    let dir = tempfile::tempdir().expect("a scratch directory");
+    let argv = ["sh", "-c", "head -c 1000000 /dev/zero; exit 1"];
+    let refusal = judge(dir.path(), Kind::Check, &argv, LONG).expect_err("it refuses");
+    assert_eq!(refusal.how, How::Exit(1));
+}
+
+#[test]
 fn a_refusal_says_what_to_do() {
     let refusal = |kind, how, output: bool| Refusal {
         kind,
@@ -126,6 +165,11 @@ fn a_refusal_says_what_to_do() {
         (
             refusal(Kind::OnChange, How::Late(Duration::from_millis(1500)), true),
             "on-change of templates/a.tera: /usr/sbin/nginx did not end within 1.5 s; what it said is in \
+             /run/ovf-agent/verify-a.log",
+        ),
+        (
+            refusal(Kind::Verify, How::Talkative(64), true),
+            "verify of templates/a.tera: /usr/sbin/nginx printed more than 64 KiB, and may not; what it said is in \
              /run/ovf-agent/verify-a.log",
         ),
         (refusal(Kind::Check, How::NotRun, false), "check of templates/a.tera: cannot run /usr/sbin/nginx"),

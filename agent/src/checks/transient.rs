@@ -98,7 +98,7 @@ fn properties(order: &Order) -> Vec<(&'static str, Variant<'_>)> {
     }
     if let Some(limit) = order.file_limit() {
         properties.extend([
-            ("LimitFSIZE", limit.into()),
+            ("LimitFSIZE", (limit << 10).into()),
             ("NoNewPrivileges", true.into()),
             ("ProtectSystem", "full".into()),
             ("ProtectHome", "read-only".into()),
@@ -110,4 +110,34 @@ fn properties(order: &Order) -> Vec<(&'static str, Variant<'_>)> {
         ]);
     }
     properties
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use zbus::Variant;
+
+    use super::properties;
+    use crate::checks::{Kind, Order};
+    use crate::sys::Root;
+
+    #[test]
+    fn what_judges_has_a_limit_for_what_it_writes() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let root = Root::open(dir.path()).expect("a directory");
+        for (kind, want) in [
+            (Kind::Gate, Some(65_536)),
+            (Kind::Check, Some(16_777_216)),
+            (Kind::Verify, Some(16_777_216)),
+            (Kind::OnChange, None),
+            (Kind::Hook, None),
+        ] {
+            let argv = ["true".to_owned()];
+            let order = Order::new(&root, kind, "1", &argv, None, Duration::ZERO).expect("there is one");
+            let properties = properties(&order);
+            let limit = properties.iter().find(|(name, _)| *name == "LimitFSIZE").map(|(_, limit)| limit);
+            assert_eq!(limit, want.map(Variant::U64).as_ref(), "{kind:?}");
+        }
+    }
 }

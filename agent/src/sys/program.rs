@@ -34,6 +34,9 @@ pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 /// The only language whose messages people can be expected to compare.
 pub const LANG: &str = "C";
 
+/// What ends a program that writes a larger file than it may.
+pub const SIGXFSZ: i32 = libc::SIGXFSZ;
+
 /// A file for what a program writes, which nobody but root can read.
 #[derive(Debug)]
 pub struct Output {
@@ -67,6 +70,11 @@ impl Output {
         &self.path
     }
 
+    /// How much is in it.
+    pub fn written(&self) -> u64 {
+        fstat(&self.file).map_or(0, |stat| stat.st_size as u64)
+    }
+
     /// Removes it. One that cannot be removed goes with the next boot.
     pub fn remove(self) {
         if let Some(name) = self.path.file_name() {
@@ -79,6 +87,19 @@ impl AsFd for Output {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
+}
+
+/// Removes such files from where outputs are.
+///
+/// # Errors
+/// The directory cannot be looked at, or a file not be removed.
+pub fn forget(root: &Root, directory: &Path, is_old: impl Fn(&str) -> bool) -> Result<()> {
+    for name in root.list(directory)?.iter().filter(|name| is_old(name)) {
+        let error = |source| Error::new("remove", directory.join(name), source);
+        let dir = root.trusted_dir(directory).map_err(error)?;
+        unlinkat(&dir, name.as_str(), UnlinkatFlags::NoRemoveDir).map_err(|errno| error(errno.into()))?;
+    }
+    Ok(())
 }
 
 /// What a program finds on its standard input.

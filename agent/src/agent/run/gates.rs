@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::{GATE, Running};
 use crate::agent::Fault;
+use crate::checks;
 use crate::ready::{Conditions, Siblings, Standing};
 use crate::report::{Part, Stage};
 use crate::sys::clock::now;
@@ -38,6 +39,12 @@ impl Running {
         Some((conditions, siblings.unwrap_or_default()))
     }
 
+    /// There are none any more, nor anything that their programs have printed.
+    pub(super) fn forget_gates(&mut self) {
+        self.waiting = None;
+        checks::forget_gates(&self.root);
+    }
+
     /// Begins with the gates anew.
     pub(super) fn wait_for_gates(&mut self) {
         if self.is_stopping() {
@@ -48,7 +55,7 @@ impl Running {
             info!(stage = "gates", "under --root, no gates but those of files are tried");
         }
         // What is left of the earlier ones must not be told by the same tokens.
-        self.waiting = None;
+        self.forget_gates();
         let mut waiting = Waiting::new(&self.root, &self.poll, conditions, siblings);
         if let Err(error) = waiting.step_units() {
             warn!(stage = "gates", "cannot watch units: {error}");

@@ -258,7 +258,7 @@ impl Running {
 
     pub(super) fn fail(&mut self, fault: &Fault) {
         fault.log();
-        self.waiting = None;
+        self.forget_gates();
         self.report(|report| {
             report.stage = Stage::Failed;
             report.deadline_ms = None;

@@ -165,7 +165,7 @@ impl Running {
             is_silent: false,
             leave,
         });
-        self.waiting = None;
+        self.forget_gates();
         self.stop_looking();
         let waiting = self.stop_searching();
         self.too_late(waiting);
