@@ -1,8 +1,9 @@
 //! One question by HTTP, and as much of the answer as it takes to judge it (RFC 9112).
 //!
 //! Decides what a URL of a gate is, and which answers are good: a status of 200 to 399. A redirection is one, for whoever sends it
-//! is up; it is not followed. An interim status (1xx) is none, for nobody asked for one. Of the answer no more is read than the
-//! first twelve bytes, which hold the status; the connection is closed then, whatever else the server has to say.
+//! is up; it is not followed. Interim answers (1xx) are read past, as whoever asks has to (RFC 9110, 15.2), but for 101, after which
+//! something else is spoken. Of the answer no more is read than it takes to see the status; the connection is closed then, whatever
+//! else the server has to say.
 
 #![forbid(unsafe_code)]
 
@@ -78,8 +79,12 @@ impl fmt::Display for Url {
     }
 }
 
-/// `HTTP/1.1 200`
-const HEAD: usize = 12;
+/// `HTTP/1.1 200 `
+const HEAD: usize = 13;
+/// So much of an answer is read at a time.
+const CHUNK: usize = 512;
+/// Interim answers that are longer all together are no answer.
+const INTERIM: usize = 4096;
 
 /// A question that was or is being asked.
 #[derive(Debug)]
@@ -87,14 +92,13 @@ pub struct Exchange<S> {
     stream: S,
     request: Vec<u8>,
     sent: usize,
-    head: [u8; HEAD],
-    received: usize,
+    received: Vec<u8>,
 }
 
 impl<S: Read + Write> Exchange<S> {
     /// To be asked by a connection that does not block.
     pub fn new(stream: S, url: &Url) -> Self {
-        Self { stream, request: url.request(), sent: 0, head: [0; HEAD], received: 0 }
+        Self { stream, request: url.request(), sent: 0, received: Vec::new() }
     }
 
     /// The connection.
@@ -105,14 +109,13 @@ impl<S: Read + Write> Exchange<S> {
     /// Goes on as far as that can be now; what came of it, once something has.
     pub fn step(&mut self) -> Option<Result<(), Obstacle>> {
         match self.advance() {
-            Ok(()) => Some(judge(self.head)),
+            Ok(outcome) => Some(outcome),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Some(Err(Obstacle::NO_HTTP)),
             Err(error) => Some(Err(Obstacle::connection(&error))),
         }
     }
 
-    fn advance(&mut self) -> io::Result<()> {
+    fn advance(&mut self) -> io::Result<Result<(), Obstacle>> {
         while self.sent < self.request.len() {
             match self.stream.write(&self.request[self.sent..]) {
                 Ok(count) => self.sent += count,
@@ -120,33 +123,63 @@ impl<S: Read + Write> Exchange<S> {
                 Err(error) => return Err(error),
             }
         }
-        while self.received < HEAD {
-            match self.stream.read(&mut self.head[self.received..]) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) => self.received += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+        let mut chunk = [0; CHUNK];
+        loop {
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return Ok(Err(unfinished(&self.received))),
+                Ok(count) => self.received.extend_from_slice(&chunk[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             }
+            if let Some(outcome) = judge(&self.received) {
+                return Ok(outcome);
+            }
+            if self.received.len() > INTERIM {
+                return Ok(Err(unfinished(&self.received)));
+            }
         }
-        Ok(())
     }
 }
 
-fn judge(head: [u8; HEAD]) -> Result<(), Obstacle> {
-    let [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0' | b'1', b' ', status @ ..] = head else {
-        return Err(Obstacle::NO_HTTP);
-    };
-    let status = str::from_utf8(&status).ok().and_then(|digits| digits.parse().ok());
-    match status {
-        Some(200..=399) => Ok(()),
-        Some(status) if status >= 100 => Err(Obstacle::http_status(status)),
-        _ => Err(Obstacle::NO_HTTP),
+/// What an answer comes to, as far as it has come; nothing if that is not far enough.
+fn judge(mut answer: &[u8]) -> Option<Result<(), Obstacle>> {
+    loop {
+        return Some(match status(answer.get(..HEAD)?) {
+            Some(200..=399) => Ok(()),
+            Some(100 | 102..=199) => {
+                let end = answer.windows(4).position(|end| end == b"\r\n\r\n")?;
+                answer = &answer[end + 4..];
+                continue;
+            }
+            Some(status) => Err(Obstacle::http_status(status)),
+            None => Err(Obstacle::NO_HTTP),
+        });
+    }
+}
+
+/// The status that an answer begins with: three digits, and nothing that would make a longer word of them.
+fn status(head: &[u8]) -> Option<u16> {
+    match *head {
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0' | b'1', b' ', a, b, c, b' ' | b'\r' | b'\n'] => {
+            let digit = |byte: u8| byte.is_ascii_digit().then(|| u16::from(byte - b'0'));
+            Some(digit(a)? * 100 + digit(b)? * 10 + digit(c)?).filter(|status| *status >= 100)
+        }
+        _ => None,
+    }
+}
+
+/// What is said of an answer that ends, or has no end, before there is a status to judge.
+fn unfinished(answer: &[u8]) -> Obstacle {
+    match answer.get(..HEAD).and_then(status) {
+        Some(_) => Obstacle::NO_FINAL,
+        None => Obstacle::NO_HTTP,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Exchange, Url};
+    use super::{CHUNK, Exchange, INTERIM, Url};
+    use crate::ready::Obstacle;
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
 
@@ -190,10 +223,21 @@ mod tests {
         for (answer, want) in [
             ("HTTP/1.1 200 OK\r\nmore than anybody reads", None),
             ("HTTP/1.0 204\r\n\r\n", None),
+            ("HTTP/1.0 204\n", None),
+            ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n", None),
+            ("HTTP/1.1 103 Early\r\nLink: </a>\r\n\r\nHTTP/1.1 102 P\r\n\r\nHTTP/1.1 204 ", None),
+            ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 503 No\r\n", Some("HttpStatus")),
+            ("HTTP/1.1 100 Continue\r\n\r\nSSH-2.0-OpenSSH_9.2\r\n", Some("HttpInvalid")),
+            ("HTTP/1.1 100 Continue\r\n\r\n", Some("HttpInvalid")),
+            ("HTTP/1.1 103 Early\r\n", Some("HttpInvalid")),
+            ("HTTP/1.1 101 Switching\r\n", Some("HttpStatus")),
+            ("HTTP/1.1 2222222", Some("HttpInvalid")),
+            ("HTTP/1.1 2000 OK\r\n", Some("HttpInvalid")),
+            ("HTTP/1.1 099 OK\r\n", Some("HttpInvalid")),
+            ("HTTP/1.1 200", Some("HttpInvalid")),
             ("HTTP/1.1 302 Found\r\n", None),
             ("HTTP/1.1 503 No\r\n", Some("HttpStatus")),
-            ("HTTP/1.1 404", Some("HttpStatus")),
-            ("HTTP/1.1 103 Early\r\n", Some("HttpStatus")),
+            ("HTTP/1.1 404\r\n", Some("HttpStatus")),
             ("HTTP/2.0 200 OK\r\n", Some("HttpInvalid")),
             ("HTTP/1.1 2", Some("HttpInvalid")),
             ("HTTP/1.1 +20", Some("HttpInvalid")),
@@ -215,6 +259,22 @@ mod tests {
             drop(theirs);
             let outcome = exchange.step().expect("all is said");
             assert_eq!(outcome.err().map(|obstacle| obstacle.code), want, "{answer}");
+        }
+    }
+
+    #[test]
+    fn interim_answers_without_end_are_not_listened_to_forever() {
+        let continued = "HTTP/1.1 100 Continue\r\n\r\n";
+        let long = format!("HTTP/1.1 103 Early\r\nLink: {}", "a".repeat(INTERIM));
+        for answer in [continued.repeat(200), long] {
+            let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+            ours.set_nonblocking(true).expect("set");
+            let url = Url::parse("http://127.0.0.1/").expect("a URL");
+            let mut exchange = Exchange::new(ours, &url);
+            theirs.write_all(answer.as_bytes()).expect("written");
+            let outcome = exchange.step().expect("it is enough");
+            assert_eq!(outcome, Err(Obstacle::NO_FINAL));
+            assert!(exchange.received.len() <= INTERIM + CHUNK);
         }
     }
 }

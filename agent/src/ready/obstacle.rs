@@ -55,6 +55,9 @@ impl Obstacle {
     pub const SYSTEMD_SILENT: Self = Self::of("SystemdUnreachable", "systemd is not to be reached");
     /// What answers speaks something else.
     pub const NO_HTTP: Self = Self::of("HttpInvalid", "what it answers is no HTTP");
+    /// What answers never comes to the point.
+    pub const NO_FINAL: Self =
+        Self::of("HttpInvalid", "it sends interim answers (status 1xx), and none of 200 and more");
     /// The environment has no such entity.
     pub(super) const NO_ENTITY: Self =
         Self::of("EntityMissing", "the environment that was applied last has no such entity");
