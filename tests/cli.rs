@@ -680,6 +680,39 @@ impl Running {
 }
 
 #[test]
+fn check_doubts_patterns_for_files_and_gates_that_are_there_twice() {
+    let machine = Machine::new(
+        r#"[ready]
+units = ["a.service", "b.service", "a.service"]
+files = ["/run/a", "/run/*.pid", "/run/a", "/run/[ab]?"]
+tcp = ["[::1]:80", "[0::1]:80"]
+http = ["http://[::1]/", "http://[::1]/a", "http://[::1]/"]
+commands = [["/bin/a", "b c"], ["/bin/a", "b", "c"], ["/bin/a", "b c"]]
+entities = [
+    { key = "ip", port = 80 }, { key = "ip", port = "80" }, { entity = "A", key = "ip", port = 80 },
+    { port = 80, key = "ip" },
+]
+"#,
+    );
+    let settings = machine.path("root/etc/ovf-agent");
+    let output = agent(&["check", "--config"]).arg(settings).output().expect("runs");
+    assert_eq!(output.status.code(), Some(78));
+    let said = text(&output.stdout);
+    let told: Vec<_> = said.lines().filter_map(|line| line.strip_prefix("agent.toml:")).collect();
+    let want = [
+        "6:36: unit a.service is waited for already; once is enough",
+        "7:20: `/run/*.pid` is one file's name, in which `*` stands for itself; name the file, or let a command look for it",
+        "7:34: file /run/a is waited for already; once is enough",
+        "7:44: `/run/[ab]?` is one file's name, in which `?` stands for itself; name the file, or let a command look for it",
+        "8:20: tcp [::1]:80 is waited for already; once is enough",
+        "9:44: http http://[::1]/ is waited for already; once is enough",
+        "10:55: command [\"/bin/a\", \"b c\"] is waited for already; once is enough",
+        "13:5: entity * \"ip\":80 is waited for already; once is enough",
+    ];
+    assert_eq!(told, want, "{said}");
+}
+
+#[test]
 fn run_reports_every_stage_and_stays_until_it_is_told_to_stop() {
     let machine = Machine::new("[ready]\nfiles = [\"/run/up\"]\n");
     machine.write("root/run/ovf-agent/gate-7.log", "what one that is no more has printed\n");

@@ -56,6 +56,8 @@ pub struct Config {
     pub ready: Conditions,
     /// What they name of an image.
     gate_needs: ready::Needs,
+    /// Gates that are legal and hardly meant.
+    gate_doubts: Vec<Problem>,
     /// Where the agent keeps its state, inside the root.
     pub state: PathBuf,
     /// The guest's own property that tells an instance from others, if there is to be one.
@@ -179,7 +181,7 @@ impl Config {
             },
             poll: at.poll(poll),
         };
-        let (ready, gate_needs) = ready::ready(raw.ready, &declared, &mut at);
+        let (ready, gate_needs, gate_doubts) = ready::ready(raw.ready, &declared, &mut at);
         let mut texts = at.texts([raw.environment, raw.state, raw.hooks, raw.appliance]).into_iter();
         let [absent, state, instance_id, timeout, version] = std::array::from_fn(|_| texts.next().flatten());
         let absent = at.absent(absent);
@@ -212,6 +214,7 @@ impl Config {
             transport,
             ready,
             gate_needs,
+            gate_doubts,
             state,
             instance_id,
             version,
@@ -224,8 +227,8 @@ impl Config {
     }
 
     /// What would be wrong with it in an image, though it is valid in itself: conditions that are never true, derived values
-    /// that look as if they lacked their braces, and, where the
-    /// image is at hand, accounts and programs that it does not have.
+    /// that look as if they lacked their braces, gates that are hardly meant, and, where the image is at hand, accounts and
+    /// programs that it does not have.
     ///
     /// # Errors
     /// The image's accounts cannot be read.
@@ -235,6 +238,7 @@ impl Config {
             Err(Problems(problems)) => return Ok(problems),
         };
         let mut problems = templates.lint(&self.parameters);
+        problems.extend(self.gate_doubts.iter().cloned());
         if let Some(image) = image {
             problems.extend(image::check(templates, &self.gate_needs, image)?);
         }

@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use toml::Spanned;
@@ -115,7 +115,7 @@ impl Complaints<'_> {
     pub(super) fn absolute(&mut self, value: Spanned<String>) -> Option<PathBuf> {
         let path = Path::new(value.get_ref());
         if !is_plain_path(path) {
-            let message = format!("`{}` must be an absolute path without `..`", path.display());
+            let message = format!("`{}` {}", path.display(), path_objection(path));
             self.complain(value.span().start, message);
             return None;
         }
@@ -162,6 +162,22 @@ impl Complaints<'_> {
     }
 }
 
+/// What is wrong with a path that is not [`is_plain_path`].
+fn path_objection(path: &Path) -> &'static str {
+    let text = path.as_os_str().as_encoded_bytes();
+    if !path.is_absolute() || path.components().any(|part| part == Component::ParentDir) {
+        "must be an absolute path without `..`"
+    } else if path.parent().is_none() {
+        "names no file"
+    } else if text.iter().any(u8::is_ascii_control) {
+        "must have no control characters"
+    } else if text.ends_with(b"/") {
+        "must not end with `/`"
+    } else {
+        "must be written without `//` and `/./`"
+    }
+}
+
 /// The longest duration that means anything here, a year; sums of these with the time since boot do not overflow.
 const LONGEST: Duration = Duration::from_secs(8760 * 3600);
 
@@ -182,8 +198,29 @@ pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse_duration;
+    use super::{parse_duration, path_objection};
+    use crate::config::is_plain_path;
+    use std::path::Path;
     use std::time::Duration;
+
+    #[test]
+    fn a_path_is_told_what_is_wrong_with_it() {
+        for (path, want) in [
+            ("run/x", "must be an absolute path without `..`"),
+            ("", "must be an absolute path without `..`"),
+            ("/run/../x", "must be an absolute path without `..`"),
+            ("/run/..", "must be an absolute path without `..`"),
+            ("/", "names no file"),
+            ("//", "names no file"),
+            ("/run/x/", "must not end with `/`"),
+            ("/run/x\n", "must have no control characters"),
+            ("/run//x", "must be written without `//` and `/./`"),
+            ("/run/./x", "must be written without `//` and `/./`"),
+        ] {
+            let path = Path::new(path);
+            assert_eq!((is_plain_path(path), path_objection(path)), (false, want), "{}", path.display());
+        }
+    }
 
     #[test]
     fn a_duration_is_a_number_and_a_unit() {

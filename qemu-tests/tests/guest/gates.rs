@@ -110,7 +110,7 @@ fn kinds(bench: &Bench<'_>) -> Result<()> {
 }
 
 fn lost(bench: &Bench<'_>) -> Result<()> {
-    let mut vm = guest(bench, "files = [\"/run/ready\"]\ntcp = [\"127.0.0.1:5432\"]\nrecheck = \"500ms\"")?;
+    let mut vm = guest(bench, "files = [\"/run/ready\"]\ntcp = [\"127.0.0.1:5432\"]\nrecheck = \"1s\"")?;
     let hook = b"#!/bin/sh\necho ready >> /run/hooks\n".to_vec();
     vm.put(&qemu_tests::Files::new().with_program("/etc/ovf-agent/hooks.d/ready/10-say", hook))?;
     vm.run("touch /run/ready")?;
