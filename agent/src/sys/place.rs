@@ -18,7 +18,7 @@ use nix::NixPath;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::libc::{SYS_renameat2, syscall};
-use nix::sys::stat::{Mode, SFlag, fstat, fstatat, mkdirat};
+use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::{LinkatFlags, UnlinkatFlags, fsync, linkat, unlinkat};
 
 use super::root::{names_in, read_up_to, split};
@@ -152,7 +152,10 @@ impl Root {
             }
             fault::step();
             match mkdirat(place.dir(), place.name.as_os_str(), bits) {
-                Ok(()) => made.push(place),
+                Ok(()) => {
+                    place.grant(bits).map_err(|errno| Error::new("make the directory", dir, errno))?;
+                    made.push(place);
+                }
                 Err(Errno::EEXIST) => {}
                 Err(errno) => return Err(Error::new("make the directory", dir, errno)),
             }
@@ -178,6 +181,12 @@ impl Root {
 }
 
 impl Place {
+    /// Gives a directory that was just made the mode that the umask of whoever started us has cut.
+    fn grant(&self, bits: Mode) -> nix::Result<()> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        fchmod(openat(self.dir(), self.name.as_os_str(), flags, Mode::empty())?, bits)
+    }
+
     /// The whole path, as it was given.
     pub fn path(&self) -> &Path {
         &self.path
