@@ -20,6 +20,8 @@ const NAME: &str = "org.freedesktop.systemd1";
 const PATH: &str = "/org/freedesktop/systemd1";
 pub(super) const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
+/// The unit that has started when the guest is configured (systemd/system/).
+const CONFIGURED: &str = "ovf-agent-configured.service";
 pub(super) const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// For an answer. A reload of a thousand units takes seconds where the processor is slow.
@@ -125,22 +127,38 @@ impl Systemd {
     }
 
     /// The job of the unit that this process belongs to: until systemd takes a unit for started, everything that is
-    /// ordered after it waits for that job.
+    /// ordered after it waits for that job. Once it is, that of [`CONFIGURED`], which waits for a pass that succeeds.
     ///
     /// # Errors
     /// systemd is not to be reached.
     pub async fn own_job(&self) -> Result<Option<Job>, Error> {
-        let unit: OwnedObjectPath = match self
-            .ask("GetUnitByPID", "of this process", Some(Structure::from((std::process::id(),))))
-            .await
-        {
-            Ok(unit) => unit,
+        let unit = self
+            .ask::<OwnedObjectPath>(
+                "GetUnitByPID",
+                "of this process",
+                Some(Structure::from((std::process::id(),))),
+            )
+            .await;
+        match unit {
+            Ok(unit) => {
+                if let Some(job) = self.job(unit.as_str()).await? {
+                    return Ok(Some(job));
+                }
+            }
             // A process that no unit started, such as one in a login shell of a container.
-            Err(Error::Refused { .. }) => return Ok(None),
+            Err(Error::Refused { .. }) => {}
             Err(error) => return Err(error),
-        };
+        }
+        match self.job(&object(CONFIGURED)).await {
+            Err(Error::Refused { .. }) => Ok(None),
+            job => job,
+        }
+    }
+
+    /// The job of the unit at this object.
+    async fn job(&self, unit: &str) -> Result<Option<Job>, Error> {
         let property = Some(Structure::from((UNIT, "Job")));
-        let reply = self.call(unit.as_str(), PROPERTIES, "Get", "Job", property).await?;
+        let reply = self.call(unit, PROPERTIES, "Get", "Job", property).await?;
         let job: OwnedVariant = read(&reply)?;
         let (id, _) = <(u32, OwnedObjectPath)>::try_from(job).map_err(Error::Connection)?;
         Ok((id != 0).then_some(Job(id)))
