@@ -251,8 +251,7 @@ impl Machine {
         if let Some(source) = &found {
             self.boot.pin(source);
         }
-        let siblings = prepared.next.siblings;
-        self.siblings = siblings;
+        self.siblings = prepared.next.siblings;
         let call = prepared.hooked.call.map(|call| LastCall::new(call, applied.generation));
         self.ready_hooks = ReadyHooks::new(&config.hooks, call.clone());
         // It holds secrets, and is kept only where there is a hook to be told.

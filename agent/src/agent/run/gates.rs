@@ -112,13 +112,13 @@ impl Running {
         self.judge_gates();
     }
 
-    /// Says where the guest stands. While a pass is under way that is its business, and the gates are heard when it is over; that a
-    /// guest that goes down loses them is no news.
+    /// Says where the guest stands. While a pass is under way that is its business, and the gates are heard when it is over. A
+    /// guest that goes down has none any more (`stopping`).
     fn judge_gates(&mut self) {
         let now = now();
         let Some(waiting) = &mut self.waiting else { return };
         let standing = waiting.gates.standing(now);
-        if self.passing.is_some() || self.reporter.report().stage == Stage::Stopping {
+        if self.passing.is_some() {
             return;
         }
         let before = waiting.said.replace(standing);

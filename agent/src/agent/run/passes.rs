@@ -47,7 +47,7 @@ pub(super) struct Passing {
     bus: Rc<Bus>,
     /// The requests that it answers.
     pub(super) requests: Vec<Request>,
-    /// The document, if the host has sent it.
+    /// The document, if the host has sent it and it is to be kept.
     sent: Option<Zeroizing<Vec<u8>>>,
     /// When it is worth telling of; `None` if it was told of.
     tell_at: Option<Moment>,
@@ -137,7 +137,9 @@ impl Running {
         };
         let document = document.map(|found| self.newest(found));
         let sent = match &document {
-            Ok(Some(document)) if document.source == Source::Channel => Some(document.bytes.clone()),
+            Ok(Some(document)) if document.source == Source::Channel && document.bytes.len() <= MOST_KEPT => {
+                Some(document.bytes.clone())
+            }
             _ => None,
         };
         let stage = self.reporter.report().stage;
@@ -177,7 +179,6 @@ impl Running {
             let failure = self.passed(passed, stage, !requests.is_empty());
             if failure.is_none() {
                 let beneath = self.machine.as_ref().and_then(|machine| machine.found.clone());
-                let sent = sent.filter(|document| document.len() <= MOST_KEPT);
                 self.kept = sent.map(|document| Kept { document, beneath });
             }
             self.answer_all(requests, failure.as_ref());
