@@ -37,7 +37,7 @@ check: ## formatting, lints, licences, duplicate dependencies, shell scripts, ho
 fuzz: export TIME ?= 20
 fuzz: ## run each fuzz target for TIME seconds (20)
 	@$(DEPS) build fuzz
-	@packaging/cargo-fuzz --fetch
+	@packaging/cargo-tool fuzz --fetch
 	@tests/fuzz/smoke
 
 static: ## build the static binaries into target/static; print path and size
