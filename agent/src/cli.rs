@@ -19,7 +19,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use serde_json::json;
 use tracing::level_filters::LevelFilter;
 use tracing::warn;
@@ -151,6 +151,11 @@ fn level(word: &str) -> std::result::Result<LevelFilter, &'static str> {
         "debug" => Ok(LevelFilter::DEBUG),
         _ => Err("there are error, warn, info and debug"),
     }
+}
+
+/// What the command line may be: manual page and completions are made from it (`packaging/texts`).
+pub fn definition() -> clap::Command {
+    Cli::command()
 }
 
 /// Parses the arguments, runs the command, prints what went wrong.
