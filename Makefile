@@ -6,7 +6,7 @@
 DEPS  ?= packaging/deps
 CARGO  = packaging/rust cargo
 
-.PHONY: help demo test test-all check fuzz static bench deps
+.PHONY: help demo test test-all check fuzz static bench deb rpm install uninstall deps
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -19,8 +19,12 @@ demo: ## boot a guest that configures itself and becomes ready, and show how
 	@$(CARGO) run -p qemu-tests --bin demo
 
 test: ## run every test, without a VM and then in guests; the last line is the total
-	@$(DEPS) build static vm debian
+	@$(DEPS) build static vm debian package package-readers
 	@packaging/static/build --example units --example bug
+	@packaging/cargo-tool deb --fetch
+	@packaging/cargo-tool generate-rpm --fetch
+	@packaging/deb/build
+	@packaging/rpm/build
 	@qemu-tests/guest-kernel
 	@qemu-tests/guest-programs
 	@qemu-tests/guest-debian
@@ -52,5 +56,29 @@ bench: ## measure the static binary and guests that live with it, beside peers; 
 	@qemu-tests/guest-debian
 	@bench/run
 
+deb: ## build target/package/*.deb from the static binary
+	@$(DEPS) build static package
+	@packaging/cargo-tool deb --fetch
+	@packaging/static/build
+	@packaging/deb/build
+
+rpm: ## build target/package/*.rpm from the static binary
+	@$(DEPS) build static package
+	@packaging/cargo-tool generate-rpm --fetch
+	@packaging/static/build
+	@packaging/rpm/build
+
+install: ## install program, manual pages, completions and units below DESTDIR, with PREFIX (/usr)
+	@$(DEPS) build static
+	@packaging/static/build
+	@packaging/tree "$(or $(PREFIX),/usr)"
+	@packaging/install "$(DESTDIR)"
+
+uninstall: ## remove what install put there, with the same DESTDIR and PREFIX
+	@$(DEPS) build static
+	@packaging/static/build
+	@packaging/tree "$(or $(PREFIX),/usr)"
+	@packaging/install --remove "$(DESTDIR)"
+
 deps: ## install what all of the above need, and no more
-	@$(DEPS) build static vm debian check bench fuzz iso-readers
+	@$(DEPS) build static vm debian check bench fuzz iso-readers package package-readers

@@ -143,19 +143,22 @@ struct Env {
     extract: Option<PathBuf>,
 }
 
+const LEVELS: [(&str, LevelFilter); 4] = [
+    ("error", LevelFilter::ERROR),
+    ("warn", LevelFilter::WARN),
+    ("info", LevelFilter::INFO),
+    ("debug", LevelFilter::DEBUG),
+];
+
 fn level(word: &str) -> std::result::Result<LevelFilter, &'static str> {
-    match word {
-        "error" => Ok(LevelFilter::ERROR),
-        "warn" => Ok(LevelFilter::WARN),
-        "info" => Ok(LevelFilter::INFO),
-        "debug" => Ok(LevelFilter::DEBUG),
-        _ => Err("there are error, warn, info and debug"),
-    }
+    let found = LEVELS.iter().find(|(name, _)| *name == word);
+    found.map(|(_, level)| *level).ok_or("there are error, warn, info and debug")
 }
 
 /// What the command line may be: manual page and completions are made from it (`packaging/texts`).
 pub fn definition() -> clap::Command {
-    Cli::command()
+    // The words of `level` are said to whom they are of use; in the agent they would be clap's to refuse, at more bytes.
+    Cli::command().mut_arg("log", |log| log.value_parser(LEVELS.map(|(name, _)| name)))
 }
 
 /// Parses the arguments, runs the command, prints what went wrong.

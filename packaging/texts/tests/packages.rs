@@ -1,0 +1,251 @@
+//! The packages as machines and people get them: what is in them, what they leave, and what their judges say.
+//!
+//! They are those of target/package, which `make test` builds before (`make deb rpm` does, too). Nothing is installed
+//! but into directories that go away.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// One test builds the packages again; nobody reads them meanwhile.
+static PACKAGES: Mutex<()> = Mutex::new(());
+
+fn hold() -> MutexGuard<'static, ()> {
+    PACKAGES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn top() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository")
+}
+
+/// This machine's package, `deb` or `rpm`.
+fn package(ending: &str) -> PathBuf {
+    let version = env!("CARGO_PKG_VERSION");
+    let (deb, rpm) = match std::env::consts::ARCH {
+        "x86_64" => ("amd64", "x86_64"),
+        "aarch64" => ("arm64", "aarch64"),
+        other => panic!("packages for {other} are not built here"),
+    };
+    let path = top().join("target/package").join(match ending {
+        "deb" => format!("ovf-agent_{version}-1_{deb}.deb"),
+        _ => format!("ovf-agent-{version}-1.{rpm}.rpm"),
+    });
+    assert!(path.exists(), "there is no {}: make deb rpm", path.display());
+    path
+}
+
+fn run(program: &str, arguments: &[&str]) -> Output {
+    Command::new(program)
+        .args(arguments)
+        .current_dir(top())
+        .env("LC_ALL", "C.UTF-8")
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}; packaging/deps package package-readers"))
+}
+
+/// What it prints, where it succeeds.
+fn said(program: &str, arguments: &[&str]) -> String {
+    let output = run(program, arguments);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {}\n{text}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    text
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("paths of ours are text")
+}
+
+/// Files below a directory, as `-rw-r--r-- /usr/bin/x`.
+fn files(root: &Path) -> BTreeSet<String> {
+    said("find", &[text(root), "-type", "f", "-printf", "%M /%P\n"]).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn deb_and_rpm_and_make_install_bring_the_same_files() {
+    let _held = hold();
+    let deb: BTreeSet<String> = said("dpkg-deb", &["--contents", text(&package("deb"))])
+        .lines()
+        .filter(|line| line.starts_with('-'))
+        .map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            assert!(["0/0", "root/root"].contains(&words[1]), "{line}");
+            format!("{} {}", words[0], words[5].trim_start_matches('.'))
+        })
+        .collect();
+    let form = "[%{FILEMODES:perms} %{FILEUSERNAME}/%{FILEGROUPNAME} %{FILENAMES}\n]";
+    let rpm: BTreeSet<String> = said("rpm", &["-qp", "--qf", form, text(&package("rpm"))])
+        .lines()
+        .map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            assert_eq!(words[1], "root/root", "{line}");
+            format!("{} {}", words[0], words[2])
+        })
+        .collect();
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    said("packaging/install", &[text(scratch.path())]);
+    let installed = files(scratch.path());
+
+    let only = |these: &BTreeSet<String>| these.difference(&installed).cloned().collect::<Vec<_>>();
+    assert_eq!(
+        only(&deb),
+        [
+            "-rw-r--r-- /usr/share/doc/ovf-agent/changelog.Debian.gz",
+            "-rw-r--r-- /usr/share/lintian/overrides/ovf-agent"
+        ]
+    );
+    assert_eq!(only(&rpm), ["-rw-r--r-- /usr/share/licenses/ovf-agent/LICENSE"]);
+    assert!(installed.is_subset(&deb) && installed.is_subset(&rpm), "{installed:#?}\n{deb:#?}\n{rpm:#?}");
+    assert!(installed.contains("-rwxr-xr-x /usr/bin/ovf-agent"));
+
+    said("packaging/install", &["--remove", text(scratch.path())]);
+    assert_eq!(files(scratch.path()), BTreeSet::new());
+    let ours = said("find", &[text(scratch.path()), "-path", "*/ovf-agent*"]);
+    assert_eq!(ours, "", "uninstall leaves directories");
+}
+
+#[test]
+fn every_unit_and_page_that_there_is_gets_installed() {
+    let _held = hold();
+    let tree = files(&top().join("target/package/tree"));
+    let has = |path: &str| tree.iter().any(|line| line.ends_with(path));
+    let systemd = top().join("systemd");
+    if systemd.exists() {
+        for line in files(&systemd) {
+            let path = format!("/usr/lib/systemd{}", line.split_once(' ').expect("mode and path").1);
+            assert!(has(&path), "{path} is not in {tree:#?}");
+        }
+    }
+    for page in [
+        "man8/ovf-agent.8.gz",
+        "man5/ovf-agent.toml.5.gz",
+        "man5/ovf-agent-template.5.gz",
+        "man7/ovf-agent-protocol.7.gz",
+    ] {
+        assert!(has(page), "{page} is not in {tree:#?}");
+    }
+}
+
+#[test]
+fn the_deb_asks_for_nothing_and_leaves_nothing() {
+    let _held = hold();
+    let deb = package("deb");
+    for field in ["Depends", "Pre-Depends", "Recommends"] {
+        assert_eq!(said("dpkg-deb", &["--field", text(&deb), field]).trim(), "", "{field}");
+    }
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let root = scratch.path();
+    for directory in ["var/lib/dpkg/info", "var/lib/dpkg/updates", "var/lib/ovf-agent", "etc"] {
+        fs::create_dir_all(root.join(directory)).expect("a scratch machine");
+    }
+    for file in ["var/lib/dpkg/status", "var/lib/dpkg/available"] {
+        fs::write(root.join(file), "").expect("a scratch machine");
+    }
+    let dpkg = |arguments: &[&str]| {
+        let root = format!("--root={}", root.display());
+        let log = format!("--log={}/dpkg.log", root.trim_start_matches("--root="));
+        let always = [&root, &log, "--force-not-root", "--force-script-chrootless"];
+        said("dpkg", &[&always, arguments].concat())
+    };
+    dpkg(&["--install", text(&deb)]);
+    let version = said(text(&root.join("usr/bin/ovf-agent")), &["--version"]);
+    assert_eq!(version.trim(), format!("ovf-agent {}", env!("CARGO_PKG_VERSION")));
+    let conffiles = dpkg(&["--status", "ovf-agent"]);
+    assert!(conffiles.contains("\n /etc/ovf-agent/README "), "{conffiles}");
+
+    // What the agent keeps survives the package's removal and an upgrade, but no purge.
+    let state = root.join("var/lib/ovf-agent/state.json");
+    fs::write(&state, "{}").expect("a state");
+    dpkg(&["--remove", "ovf-agent"]);
+    assert!(state.exists() && root.join("etc/ovf-agent/README").exists());
+    assert!(!root.join("usr/bin/ovf-agent").exists());
+    dpkg(&["--purge", "ovf-agent"]);
+    let left = said("find", &[text(root), "-path", "*ovf-agent*"]);
+    assert_eq!(left, "", "purging leaves files");
+}
+
+#[test]
+fn the_rpm_asks_for_a_shell_alone() {
+    let _held = hold();
+    let asked = said("rpm", &["-qp", "--requires", text(&package("rpm"))]);
+    let asked: Vec<&str> =
+        asked.lines().filter(|line| !line.starts_with("rpmlib(") && !line.starts_with("config(")).collect();
+    assert_eq!(asked, ["/bin/sh"]);
+    said("rpm", &["--checksig", "--nosignature", text(&package("rpm"))]);
+}
+
+#[test]
+fn the_same_source_makes_the_same_bytes() {
+    let _held = hold();
+    let read = |ending| fs::read(package(ending)).expect("a package");
+    let (deb, rpm) = (read("deb"), read("rpm"));
+    // Another day, another mask, another time zone, and the same files with other dates.
+    let again = "umask 077; export TZ=Pacific/Auckland LANG=C HOME=${HOME-/}; packaging/deb/build && packaging/rpm/build";
+    said("sh", &["-c", again]);
+    assert!(read("deb") == deb, "the .deb is another one");
+    assert!(read("rpm") == rpm, "the .rpm is another one");
+    let mode = fs::metadata(top().join("target/package/tree/usr/bin/ovf-agent"))
+        .expect("the program")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o7777, 0o755);
+}
+
+#[test]
+fn lintian_and_rpmlint_have_nothing_to_say() {
+    let _held = hold();
+    let fail = "--fail-on=error,warning";
+    let lintian = said("lintian", &["--allow-root", "--tag-display-limit=0", fail, text(&package("deb"))]);
+    assert_eq!(lintian.lines().filter(|line| !line.starts_with("N:")).count(), 0, "{lintian}");
+    let rpmlint = said("rpmlint", &["-c", "packaging/rpm/rpmlint.toml", text(&package("rpm"))]);
+    assert!(rpmlint.contains(" 0 errors, 0 warnings"), "{rpmlint}");
+}
+
+#[test]
+fn mandoc_has_nothing_to_say_of_the_pages() {
+    let _held = hold();
+    let pages = said("find", &[text(&top().join("target/package/texts/man")), "-type", "f"]);
+    assert!(pages.lines().count() >= 4, "{pages}");
+    for page in pages.lines() {
+        // Style: a line of over 80 bytes, in an example or the one line that a summary has.
+        assert_eq!(said("mandoc", &["-Tlint", "-Wwarning", page]), "", "{page}");
+    }
+}
+
+#[test]
+fn shells_complete_commands_and_options() {
+    let _held = hold();
+    let script = |path: &str| text(&top().join("target/package/tree/usr/share").join(path)).to_owned();
+    let bash = script("bash-completion/completions/ovf-agent");
+    for (words, expected) in [
+        ("ovf-agent sta", "status"),
+        ("ovf-agent status --wa", "--wait"),
+        ("ovf-agent status --wait re", "ready"),
+        ("ovf-agent --ro", "--root"),
+        ("ovf-agent apply --log de", "debug"),
+        ("ovf-agent env --ex", "--extract"),
+    ] {
+        let complete = "source \"$1\"; read -ra COMP_WORDS <<< \"$2\"; COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); \
+             spec=$(complete -p ovf-agent); spec=${spec#*-F }; ${spec%% *} ovf-agent \"${COMP_WORDS[-1]}\" \
+             \"${COMP_WORDS[-2]}\"; printf '%s\\n' \"${COMPREPLY[@]}\"";
+        let answer = said("bash", &["-uc", complete, "bash", &bash, words]);
+        assert_eq!(answer.trim(), expected, "bash: {words}");
+        let complete = "source $argv[1]; complete -C $argv[2]";
+        let answer = said(
+            "fish",
+            &["--no-config", "-c", complete, &script("fish/vendor_completions.d/ovf-agent.fish"), words],
+        );
+        let first: Vec<&str> = answer.lines().filter_map(|line| line.split('\t').next()).collect();
+        assert_eq!(first, [expected], "fish: {words}");
+    }
+    let zsh = script("zsh/site-functions/_ovf-agent");
+    assert_eq!(said("zsh", &["-n", &zsh]), "");
+    assert!(fs::read_to_string(&zsh).expect("zsh's").starts_with("#compdef ovf-agent\n"));
+}
