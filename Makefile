@@ -23,8 +23,6 @@ test: ## run every test, without a VM and then in guests; the last line is the t
 	@packaging/static/build --example units --example bug
 	@packaging/cargo-tool deb --fetch
 	@packaging/cargo-tool generate-rpm --fetch
-	@packaging/deb/build
-	@packaging/rpm/build
 	@qemu-tests/guest-kernel
 	@qemu-tests/guest-programs
 	@qemu-tests/guest-debian

@@ -1,7 +1,7 @@
 //! The packages as machines and people get them: what is in them, what they leave, and what their judges say.
 //!
-//! They are those of target/package, which `make test` builds before (`make deb rpm` does, too). Nothing is installed
-//! but into directories that go away.
+//! They are built first, from the static program that `make static` makes, by the tools that `make deb rpm` fetches. Nothing
+//! is installed but into directories that go away.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,11 +10,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// One test builds the packages again; nobody reads them meanwhile.
-static PACKAGES: Mutex<()> = Mutex::new(());
+/// Whether they are built. One test builds them again; nobody reads them meanwhile.
+static PACKAGES: Mutex<bool> = Mutex::new(false);
 
-fn hold() -> MutexGuard<'static, ()> {
-    PACKAGES.lock().unwrap_or_else(PoisonError::into_inner)
+fn hold() -> MutexGuard<'static, bool> {
+    let mut held = PACKAGES.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*held {
+        said("sh", &["-c", "packaging/deb/build && packaging/rpm/build"]);
+        *held = true;
+    }
+    held
 }
 
 fn top() -> PathBuf {
@@ -33,7 +38,7 @@ fn package(ending: &str) -> PathBuf {
         "deb" => format!("ovf-agent_{version}-1_{deb}.deb"),
         _ => format!("ovf-agent-{version}-1.{rpm}.rpm"),
     });
-    assert!(path.exists(), "there is no {}: make deb rpm", path.display());
+    assert!(path.exists(), "there is no {}", path.display());
     path
 }
 
@@ -163,6 +168,7 @@ fn the_deb_asks_for_nothing_and_leaves_nothing() {
     // What the agent keeps survives the package's removal and an upgrade, but no purge.
     let state = root.join("var/lib/ovf-agent/state.json");
     fs::write(&state, "{}").expect("a state");
+    dpkg(&["--install", text(&deb)]);
     dpkg(&["--remove", "ovf-agent"]);
     assert!(state.exists() && root.join("etc/ovf-agent/README").exists());
     assert!(!root.join("usr/bin/ovf-agent").exists());
