@@ -98,6 +98,9 @@ fn deb_and_rpm_and_make_install_bring_the_same_files() {
     said("packaging/install", &[text(scratch.path())]);
     let installed = files(scratch.path());
 
+    // Debian's zsh looks for completions in a directory of its own.
+    let deb: BTreeSet<String> =
+        deb.iter().map(|line| line.replace("/zsh/vendor-completions/", "/zsh/site-functions/")).collect();
     let only = |these: &BTreeSet<String>| these.difference(&installed).cloned().collect::<Vec<_>>();
     assert_eq!(
         only(&deb),
@@ -253,5 +256,15 @@ fn shells_complete_commands_and_options() {
     }
     let zsh = script("zsh/site-functions/_ovf-agent");
     assert_eq!(said("zsh", &["-n", &zsh]), "");
-    assert!(fs::read_to_string(&zsh).expect("zsh's").starts_with("#compdef ovf-agent\n"));
+    let directory = zsh.trim_end_matches("/_ovf-agent");
+    let knows = "fpath=($1 $fpath); autoload -Uz compinit; compinit -D -u; print $_comps[ovf-agent]";
+    assert_eq!(said("zsh", &["-fc", knows, "zsh", directory]).trim(), "_ovf-agent");
+    // The tests run on Debian, whose zsh is to find what the .deb installs.
+    let looked = said("zsh", &["-fc", "print -l $fpath"]);
+    let contents = said("dpkg-deb", &["--contents", text(&package("deb"))]);
+    let place = contents.lines().find_map(|line| line.split_once(" .")?.1.strip_suffix("/_ovf-agent"));
+    assert!(
+        looked.lines().any(|directory| Some(directory) == place),
+        "zsh does not look into {place:?}: {looked}"
+    );
 }
