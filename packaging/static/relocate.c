@@ -5,37 +5,42 @@
  * The size in the dynamic section is set to 0 afterwards, so that start files that do know them find nothing left.
  * Nothing here may need a relocation itself: every symbol is hidden, so reached relative to the instruction.
  *
- * The format: generic ABI, "Dynamic Section", DT_RELR; the registers at entry: psABI for x86-64, 3.4.1. */
+ * The format: generic ABI, "Dynamic Section", DT_RELR; the registers at entry: psABI for x86-64, 3.4.1; for aarch64, arch/arm64's
+ * start_thread of Linux, where only the stack pointer means something. */
 
-#include <elf.h>
 #include <stddef.h>
+#include <stdint.h>
 
-/* elf.h of musl 1.2.3 has no names for these. */
-enum { RELR_SIZE = 35, RELR = 36 };
+/* An entry of the dynamic section, and the tags that matter: no elf.h, of which another architecture has its own. */
+struct dynamic {
+    int64_t tag;
+    uint64_t value;
+};
+enum { END = 0, RELR_SIZE = 35, RELR = 36 };
 
 extern char __ehdr_start[] __attribute__((visibility("hidden")));
-extern Elf64_Dyn _DYNAMIC[] __attribute__((visibility("hidden")));
+extern struct dynamic _DYNAMIC[] __attribute__((visibility("hidden")));
 
 __attribute__((visibility("hidden"), used)) void relocate(void)
 {
-    const Elf64_Addr base = (Elf64_Addr)__ehdr_start;
-    const Elf64_Addr *entry = NULL, *end;
-    Elf64_Xword size = 0;
+    const uint64_t base = (uint64_t)__ehdr_start;
+    const uint64_t *entry = NULL, *end;
+    uint64_t size = 0;
 
-    for (Elf64_Dyn *dynamic = _DYNAMIC; dynamic->d_tag != DT_NULL; dynamic++) {
-        if (dynamic->d_tag == RELR)
-            entry = (const Elf64_Addr *)(base + dynamic->d_un.d_ptr);
-        else if (dynamic->d_tag == RELR_SIZE) {
-            size = dynamic->d_un.d_val;
-            dynamic->d_un.d_val = 0;
+    for (struct dynamic *dynamic = _DYNAMIC; dynamic->tag != END; dynamic++) {
+        if (dynamic->tag == RELR)
+            entry = (const uint64_t *)(base + dynamic->value);
+        else if (dynamic->tag == RELR_SIZE) {
+            size = dynamic->value;
+            dynamic->value = 0;
         }
     }
 
     /* An even entry is an address, an odd one a bit for each of the 63 words after the last. */
-    Elf64_Addr *word = NULL;
+    uint64_t *word = NULL;
     for (end = entry + size / sizeof *entry; entry != end; entry++) {
         if (*entry % 2 == 0) {
-            word = (Elf64_Addr *)(base + *entry);
+            word = (uint64_t *)(base + *entry);
             *word++ += base;
         } else {
             for (int bit = 1; bit < 64; bit++)
@@ -46,17 +51,26 @@ __attribute__((visibility("hidden"), used)) void relocate(void)
     }
 }
 
-/* The stack pointer leads to the arguments, and must reach _start as it is; rbx outlives the call. */
-__asm__(".pushsection .text.start_relocated, \"ax\", @progbits\n"
+/* The stack pointer leads to the arguments, and must reach _start as it is. */
+__asm__(".pushsection .text.start_relocated, \"ax\", %progbits\n"
         ".globl start_relocated\n"
         ".hidden start_relocated\n"
-        ".type start_relocated, @function\n"
+        ".type start_relocated, %function\n"
         "start_relocated:\n"
+#if defined __x86_64__
+        /* rbx outlives the call. */
         "    xor %ebp, %ebp\n"
         "    mov %rsp, %rbx\n"
         "    and $-16, %rsp\n"
         "    call relocate\n"
         "    mov %rbx, %rsp\n"
         "    jmp _start\n"
+#elif defined __aarch64__
+        /* A call pushes nothing, and whoever is called gives the stack pointer back; _start clears x29 and x30. */
+        "    bl relocate\n"
+        "    b _start\n"
+#else
+#error "how does a program begin on this architecture?"
+#endif
         ".size start_relocated, . - start_relocated\n"
         ".popsection\n");

@@ -2,7 +2,7 @@
 //!
 //! A bug ends in a signal, also one that Rust notices: what we ship has no texts of panics, which saves 155 KiB
 //! (docs/decisions/011). Decides the line that is written then: the signal, the address of the instruction and those on the stack
-//! that follow a call, all counted from the start of the program's image, and the build that they are of.
+//! that follow a call, all as the program's file counts them, wherever the kernel has put it, and the build that they are of.
 //! `packaging/static/where` makes functions and lines of them. Addresses are all that it tells: what else is on the stack may
 //! be a secret, and for the same reason there is no core file.
 //!
@@ -13,6 +13,7 @@ use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_int, c_void};
 use std::mem::{MaybeUninit, size_of};
 use std::ptr;
+use std::slice;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use nix::libc;
@@ -79,27 +80,31 @@ pub fn install() {
 
 /// The handler. What it writes is put together here, as a handler can neither allocate nor format.
 extern "C" fn stopped(signal: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
-    let image = (&raw const IMAGE).addr();
-    let code = image..(&raw const CODE_END).addr();
+    let (parts, moved) = parts();
+    let code = (&raw const IMAGE).addr()..(&raw const CODE_END).addr();
     // SAFETY: with SA_SIGINFO the kernel passes a ucontext_t that lives as long as the handler runs (sigaction(2)).
-    let (at, stack) = registers(unsafe { &*context.cast::<libc::ucontext_t>() });
+    let (at, stack, link) = registers(unsafe { &*context.cast::<libc::ucontext_t>() });
 
     let mut line = Line { text: [0; 640], len: 0 };
     line.add("ovf-agent: stopped by a bug: ");
     line.add(SIGNALS.iter().find(|(number, _)| *number == signal).map_or("a signal", |(_, name)| name));
     line.add(" at ");
-    line.add_hex(at.wrapping_sub(image));
+    line.add_hex(at.wrapping_sub(moved));
     line.add(" of build ");
-    build_id(|byte| line.add_byte(byte));
+    build_id(parts, moved, |byte| line.add_byte(byte));
     let (top, mut word, mut left, mut calls) = (TOP.load(Relaxed), stack, WORDS, CALLS);
-    while word < top && left > 0 && calls > 0 {
-        // SAFETY: between the stack pointer and the stack's far end there is nothing but stack.
-        let address = unsafe { ptr::with_exposed_provenance::<usize>(word).read() };
-        if code.contains(&address) && follows_a_call(address) {
+    let mut next = link;
+    while calls > 0 {
+        if let Some(address) = next.filter(|address| code.contains(address) && follows_a_call(*address)) {
             line.add(if calls == CALLS { ", called from " } else { " " });
-            line.add_hex(address - image);
+            line.add_hex(address - moved);
             calls -= 1;
         }
+        if word >= top || left == 0 {
+            break;
+        }
+        // SAFETY: between the stack pointer and the stack's far end there is nothing but stack.
+        next = Some(unsafe { ptr::with_exposed_provenance::<usize>(word).read() });
         (word, left) = (word + size_of::<usize>(), left - 1);
     }
     line.len = line.len.min(line.text.len() - 1);
@@ -121,17 +126,19 @@ extern "C" fn stopped(signal: c_int, _: *mut libc::siginfo_t, context: *mut c_vo
     }
 }
 
-/// The address of the instruction and that of the stack's end.
+/// The address of the instruction, that of the stack's end, and that to return to where this is not on the stack.
 #[cfg(target_arch = "x86_64")]
-fn registers(context: &libc::ucontext_t) -> (usize, usize) {
+fn registers(context: &libc::ucontext_t) -> (usize, usize, Option<usize>) {
     let registers = &context.uc_mcontext.gregs;
-    (registers[libc::REG_RIP as usize] as usize, registers[libc::REG_RSP as usize] as usize)
+    (registers[libc::REG_RIP as usize] as usize, registers[libc::REG_RSP as usize] as usize, None)
 }
 
-/// The address of the instruction and that of the stack's end.
+/// The address of the instruction, that of the stack's end, and that to return to where this is not on the stack.
 #[cfg(target_arch = "aarch64")]
-fn registers(context: &libc::ucontext_t) -> (usize, usize) {
-    (context.uc_mcontext.pc as usize, context.uc_mcontext.sp as usize)
+fn registers(context: &libc::ucontext_t) -> (usize, usize, Option<usize>) {
+    // A function that calls no other leaves its way back in x30.
+    let context = &context.uc_mcontext;
+    (context.pc as usize, context.sp as usize, Some(context.regs[30] as usize))
 }
 
 /// Whether the instruction before `address`, which is in the code, is a call.
@@ -155,31 +162,39 @@ fn follows_a_call(address: usize) -> bool {
     instruction & 0xfc00_0000 == 0x9400_0000 || instruction & 0xffff_fc1f == 0xd63f_0000
 }
 
-/// The bytes of the image's build ID, as hexadecimal digits (elf(5), `NT_GNU_BUILD_ID`).
-fn build_id(mut digit: impl FnMut(u8)) {
+/// The parts that the image's header names, and how far the kernel has moved them: nowhere, where a program is not position
+/// independent. The part with the header itself comes first of those that are loaded (elf(5)).
+fn parts() -> (&'static [libc::Elf64_Phdr], usize) {
     let image = &raw const IMAGE;
-    // SAFETY: the kernel has mapped the header, the table that it names and the notes that this names, all of them aligned
-    // as ELF wants it; it would not have started the program otherwise.
-    unsafe {
+    // SAFETY: the kernel has mapped the header and the table that it names, aligned as ELF wants it; it would not have
+    // started the program otherwise.
+    let parts = unsafe {
         let table = image.byte_add((*image).e_phoff as usize).cast::<libc::Elf64_Phdr>();
-        for at in 0..usize::from((*image).e_phnum) {
-            let part = &*table.add(at);
-            if part.p_type != libc::PT_NOTE {
-                continue;
-            }
-            let (mut note, end) = (part.p_vaddr as usize, (part.p_vaddr + part.p_memsz) as usize);
-            while note + 12 <= end {
-                let [name, length, kind] = image.byte_add(note).cast::<[u32; 3]>().read();
-                let content = note + 12 + (name as usize).next_multiple_of(4);
-                if kind == 3 && name == 4 {
-                    for byte in 0..length as usize {
-                        let byte = image.byte_add(content + byte).cast::<u8>().read();
-                        [byte >> 4, byte & 15].into_iter().for_each(|half| digit(hex(half)));
-                    }
-                    return;
+        slice::from_raw_parts(table, usize::from((*image).e_phnum))
+    };
+    let first =
+        parts.iter().find(|part| part.p_type == libc::PT_LOAD).map_or(0, |part| part.p_vaddr as usize);
+    (parts, image.expose_provenance() - first)
+}
+
+/// The bytes of the build ID among `parts`, as hexadecimal digits (elf(5), `NT_GNU_BUILD_ID`).
+fn build_id(parts: &[libc::Elf64_Phdr], moved: usize, mut digit: impl FnMut(u8)) {
+    for part in parts.iter().filter(|part| part.p_type == libc::PT_NOTE) {
+        let mut note = moved + part.p_vaddr as usize;
+        let end = note + part.p_memsz as usize;
+        while note + 12 <= end {
+            // SAFETY: the kernel has mapped the notes, aligned as ELF wants them.
+            let [name, length, kind] = unsafe { ptr::with_exposed_provenance::<[u32; 3]>(note).read() };
+            let content = note + 12 + (name as usize).next_multiple_of(4);
+            if kind == 3 && name == 4 {
+                for byte in content..content + length as usize {
+                    // SAFETY: as above.
+                    let byte = unsafe { ptr::with_exposed_provenance::<u8>(byte).read() };
+                    [byte >> 4, byte & 15].into_iter().for_each(|half| digit(hex(half)));
                 }
-                note = content + (length as usize).next_multiple_of(4);
+                return;
             }
+            note = content + (length as usize).next_multiple_of(4);
         }
     }
 }
