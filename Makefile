@@ -19,11 +19,14 @@ demo: ## boot a guest that configures itself and becomes ready, and show how
 	@$(CARGO) run -p qemu-tests --bin demo
 
 test: ## run every test, without a VM and then in guests; the last line is the total
-	@$(DEPS) build static vm debian package package-readers
+	@$(DEPS) build static vm debian aarch64 package package-readers
 	@packaging/static/build --example units --example bug
+	@ARCH=aarch64 packaging/static/build --example bug
+	@packaging/qemu-user --fetch aarch64
 	@packaging/cargo-tool deb --fetch
 	@packaging/cargo-tool generate-rpm --fetch
 	@qemu-tests/guest-kernel
+	@ARCH=aarch64 qemu-tests/guest-kernel
 	@qemu-tests/guest-programs
 	@qemu-tests/guest-debian
 	@qemu-tests/host-vsock
@@ -42,7 +45,7 @@ fuzz: ## run each fuzz target for TIME seconds (20)
 	@packaging/cargo-tool fuzz --fetch
 	@tests/fuzz/smoke
 
-static: ## build the static binaries into target/static; print path and size
+static: ## build the static binary into target/static (ARCH=aarch64: into target/static/aarch64); print path and size
 	@$(DEPS) build static
 	@packaging/static/build
 
@@ -79,4 +82,4 @@ uninstall: ## remove what install put there, with the same DESTDIR and PREFIX
 	@packaging/install --remove "$(DESTDIR)"
 
 deps: ## install what all of the above need, and no more
-	@$(DEPS) build static vm debian check bench fuzz iso-readers package package-readers
+	@$(DEPS) build static vm debian aarch64 check bench fuzz iso-readers package package-readers

@@ -7,7 +7,7 @@ use crate::debian::{self, Debian};
 use crate::files::Files;
 use crate::initramfs;
 use crate::iso::{self, Variant};
-use crate::machine::{Drive, Machine};
+use crate::machine::{Arch, Drive, Machine};
 use crate::saved::Saved;
 use crate::tools::Tools;
 use crate::vm::{Boot, Connect, Evidence, Vm};
@@ -28,6 +28,7 @@ pub struct Lab {
     without_drive: OnceLock<Result<Saved, String>>,
     debian: OnceLock<Result<Debian, String>>,
     saved_debian: OnceLock<Result<Saved, String>>,
+    aarch64: OnceLock<Result<(Tools, Vec<u8>), String>>,
 }
 
 /// One test's place: its directory, and its guests' evidence.
@@ -43,7 +44,7 @@ pub struct Bench<'a> {
 impl Lab {
     /// Finds all that is needed; what is missing is named with its remedy.
     pub fn open() -> Result<Lab> {
-        let tools = Tools::find()?;
+        let tools = Tools::find(Arch::X86_64)?;
         let initramfs = initramfs::base(&tools).context("cannot make the initramfs")?;
         Ok(Lab {
             tools,
@@ -52,6 +53,7 @@ impl Lab {
             without_drive: OnceLock::new(),
             debian: OnceLock::new(),
             saved_debian: OnceLock::new(),
+            aarch64: OnceLock::new(),
         })
     }
 
@@ -87,6 +89,19 @@ impl Lab {
         let debian = self.debian()?;
         let machine = || debian.machine(Machine::from(Drive::Ide));
         once(&self.saved_debian, || self.save(machine(), &debian.initramfs, debian::BOOTED))
+    }
+
+    /// What guests of an architecture are made of, and their initramfs; that of the other one is found when first asked for.
+    fn made_of(&self, arch: Arch) -> Result<(&Tools, &[u8])> {
+        if arch == Arch::X86_64 {
+            return Ok((&self.tools, &self.initramfs));
+        }
+        let (tools, initramfs) = once(&self.aarch64, || {
+            let tools = Tools::find(Arch::Aarch64)?;
+            let initramfs = initramfs::base(&tools).context("cannot make the initramfs")?;
+            Ok((tools, initramfs))
+        })?;
+        Ok((tools, initramfs))
     }
 
     fn save(&self, machine: Machine, initramfs: &[u8], booted: &str) -> Result<Saved> {
@@ -133,7 +148,13 @@ impl Bench<'_> {
 
     /// An example of the agent's, by its name, as a program of the guest's.
     pub fn example(&self, name: &str) -> Result<Files> {
-        let program = initramfs::read(&self.lab.tools.example(name)?)?;
+        self.example_of(Arch::X86_64, name)
+    }
+
+    /// The same for guests of an architecture.
+    pub fn example_of(&self, arch: Arch, name: &str) -> Result<Files> {
+        let (tools, _) = self.lab.made_of(arch)?;
+        let program = initramfs::read(&tools.example(name)?)?;
         Ok(Files::new().with_program(&format!("/usr/local/bin/{name}"), program))
     }
 
@@ -142,11 +163,18 @@ impl Bench<'_> {
         Vsock::start(&self.lab.tools.vsock()?, &self.guest_directory()?)
     }
 
+    /// UEFI for a machine of the other architecture, for QEMU's `-bios`.
+    pub fn uefi(&self) -> Result<PathBuf> {
+        self.lab.made_of(Arch::Aarch64)?.0.uefi()
+    }
+
     /// Boots a machine from power on with `files` over the initramfs; an `/etc/rc` among them is started.
     pub fn boot(&self, machine: &Machine, files: &Files, connect: Connect) -> Result<Vm> {
         let directory = self.guest_directory()?;
         let extra = files.archive()?;
-        let boot = Boot { initramfs: &[&self.lab.initramfs, &extra], ..self.lab.boot(connect) };
+        let (tools, initramfs) = self.lab.made_of(machine.arch)?;
+        let boot =
+            Boot { qemu: &tools.qemu, kernel: &tools.kernel, initramfs: &[initramfs, &extra], connect };
         self.watched(Vm::boot(machine, &boot, &directory)?)
     }
 

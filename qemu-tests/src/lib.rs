@@ -38,7 +38,7 @@ pub use files::{File, Files, Tree};
 pub use host::{Host, Received};
 pub use iso::Variant;
 pub use lab::{Bench, Lab};
-pub use machine::{Drive, Machine};
+pub use machine::{Arch, Drive, Machine};
 pub use report::Report;
 pub use vm::{Connect, Vm, image};
 pub use vsock::Vsock;

@@ -2,7 +2,7 @@
 //!
 //! Decided here and nowhere else: the machine type, the accelerator, the CD drive and the two
 //! virtio-serial ports. Not decided here: what runs inside (`initramfs`), how the process is kept
-//! (`qemu`). The options are those of QEMU 7.2's `qemu-system-x86_64(1)`.
+//! (`qemu`). The options are those of QEMU 7.2's `qemu-system-x86_64(1)`, which the other architecture's has as well.
 
 use crate::vsock::Vsock;
 use std::ffi::OsString;
@@ -19,6 +19,25 @@ pub(crate) const DRIVE_ID: &str = "cd0";
 /// A guest's memory, unless it asks for more: four guests at once must fit a small machine.
 const MEMORY_MIB: u32 = 256;
 
+/// What a machine's processor understands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arch {
+    /// What nearly all trials are about: `pc` and `q35`.
+    X86_64,
+    /// QEMU's `virt`, by a device tree; where its options bring UEFI, by ACPI and with SMBIOS.
+    Aarch64,
+}
+
+impl Arch {
+    /// The kernel's name for the serial console.
+    pub(crate) fn console(self) -> &'static str {
+        match self {
+            Arch::X86_64 => "ttyS0",
+            Arch::Aarch64 => "ttyAMA0",
+        }
+    }
+}
+
 /// The CD drive that a machine is built with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drive {
@@ -28,13 +47,15 @@ pub enum Drive {
     Ide,
     /// On the AHCI controller of the `q35` machine.
     Ahci,
-    /// On a virtio-scsi controller of the `pc` machine.
+    /// On a virtio-scsi controller of the `pc` or `virt` machine.
     Scsi,
 }
 
 /// A machine: its drive and what lies in it.
 #[derive(Debug, Clone)]
 pub struct Machine {
+    /// Its architecture.
+    pub arch: Arch,
     /// The drive that it is built with.
     pub drive: Drive,
     /// The image in the drive at power on; `None` leaves the drive empty.
@@ -84,6 +105,7 @@ fn accelerator() -> &'static str {
 impl From<Drive> for Machine {
     fn from(drive: Drive) -> Machine {
         Machine {
+            arch: Arch::X86_64,
             drive,
             disc: None,
             memory_mib: MEMORY_MIB,
@@ -99,6 +121,13 @@ impl Machine {
     /// The machine with `disc` in its drive from the start.
     pub fn with_disc(drive: Drive, disc: impl Into<PathBuf>) -> Machine {
         Machine { disc: Some(disc.into()), ..Machine::from(drive) }
+    }
+
+    /// A machine of the other architecture, with `disc` in a virtio-scsi drive.
+    pub fn aarch64(disc: impl Into<PathBuf>) -> Machine {
+        // What `max` has beyond this, pointer authentication above all, is slow to emulate.
+        let cpu = "cortex-a57".to_owned();
+        Machine { arch: Arch::Aarch64, cpu, ..Machine::with_disc(Drive::Scsi, disc) }
     }
 
     /// The machine with one more option of QEMU's.
@@ -139,9 +168,10 @@ impl Machine {
     /// `memory` is the object that backs the guest's memory, with the id `ram`. The console's text is
     /// also kept in `log`, for somebody who looks while the test runs.
     pub(crate) fn arguments(&self, memory: &str, sockets: &Sockets, log: &Path) -> Vec<OsString> {
-        let kind = match self.drive {
-            Drive::Ahci => "q35",
-            Drive::None | Drive::Ide | Drive::Scsi => "pc",
+        let kind = match (self.arch, self.drive) {
+            (Arch::Aarch64, _) => "virt",
+            (Arch::X86_64, Drive::Ahci) => "q35",
+            (Arch::X86_64, Drive::None | Drive::Ide | Drive::Scsi) => "pc",
         };
         let mut line = Line::default();
         line.word("-S -nodefaults -no-user-config -no-reboot -display none -smp 1");

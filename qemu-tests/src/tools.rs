@@ -3,6 +3,7 @@
 //! Each is looked for once; what is missing is named together with what brings it, and nothing is skipped.
 
 use crate::files::Files;
+use crate::machine::Arch;
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 
@@ -21,25 +22,47 @@ pub struct Tools {
     pub modules: PathBuf,
     /// The static agent under test.
     pub agent: PathBuf,
+    /// Where examples of the agent's are, in `examples`.
+    products: PathBuf,
     /// A directory for each of Debian's programs that some tests run, looked for when a test asks for one.
     programs: PathBuf,
 }
 
 impl Tools {
-    /// Finds everything, or tells the first thing that is missing and its remedy; but what comes by
-    /// `guest-programs` and `guest-debian` is looked for only when a test asks for it.
-    pub fn find() -> Result<Tools> {
+    /// Finds everything for guests of an architecture, or tells the first thing that is missing and its remedy; but what
+    /// comes by `guest-programs` and `guest-debian` is looked for only when a test asks for it.
+    pub fn find(arch: Arch) -> Result<Tools> {
         let workspace = workspace();
-        let (kernel, programs) =
-            (workspace.join("target/guest/kernel"), workspace.join("target/guest/programs"));
+        let (guest, products) = (workspace.join("target/guest"), workspace.join("target/static"));
+        let (qemu, package, kernel, fetch) = match arch {
+            Arch::X86_64 => {
+                ("qemu-system-x86_64", "qemu-system-x86", guest.join("kernel"), "qemu-tests/guest-kernel")
+            }
+            Arch::Aarch64 => (
+                "qemu-system-aarch64",
+                "qemu-system-arm",
+                guest.join("aarch64/kernel"),
+                "ARCH=aarch64 qemu-tests/guest-kernel",
+            ),
+        };
         Ok(Tools {
-            qemu: program("qemu-system-x86_64", "qemu-system-x86")?,
+            qemu: program(qemu, package)?,
             xorriso: program("xorriso", "xorriso")?,
-            busybox: program("busybox", "busybox-static")?,
-            kernel: existing(kernel.join("vmlinux"), "qemu-tests/guest-kernel")?,
+            busybox: match arch {
+                Arch::X86_64 => program("busybox", "busybox-static")?,
+                Arch::Aarch64 => existing(kernel.join("busybox"), fetch)?,
+            },
+            kernel: existing(kernel.join("vmlinux"), fetch)?,
             modules: only_entry(&kernel.join("lib/modules"))?,
-            agent: agent(workspace)?,
-            programs,
+            agent: match arch {
+                Arch::X86_64 => agent(workspace)?,
+                Arch::Aarch64 => existing(products.join("aarch64/ovf-agent"), "make static ARCH=aarch64")?,
+            },
+            products: match arch {
+                Arch::X86_64 => products,
+                Arch::Aarch64 => products.join("aarch64"),
+            },
+            programs: guest.join("programs"),
         })
     }
 
@@ -48,10 +71,15 @@ impl Tools {
         Files::new().with_tree(&existing(self.programs.join(name), "qemu-tests/guest-programs")?)
     }
 
+    /// UEFI for guests of the other architecture, as QEMU's `-bios` takes it.
+    pub(crate) fn uefi(&self) -> Result<PathBuf> {
+        existing(self.kernel.with_file_name("uefi"), "ARCH=aarch64 qemu-tests/guest-kernel")
+    }
+
     /// An example of the agent's, as a static program.
     pub(crate) fn example(&self, name: &str) -> Result<PathBuf> {
-        let examples = workspace().join("target/static/examples");
-        existing(examples.join(name), &format!("packaging/static/build --example {name}"))
+        let remedy = format!("packaging/static/build --example {name}, with ARCH=aarch64 for guests of that");
+        existing(self.products.join("examples").join(name), &remedy)
     }
 
     /// The device that brings vsock to a guest.

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 /// On the serial console, everything up to "info" from the kernel and all that the guest's programs say
 /// (Linux would drop most of it); mitigations would only slow the emulation down.
-const KERNEL_ARGUMENTS: &str = "console=ttyS0 printk.devkmsg=on mitigations=off panic=-1";
+const KERNEL_ARGUMENTS: &str = "printk.devkmsg=on mitigations=off panic=-1";
 
 /// When the host connects to the agent's port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +97,8 @@ impl Vm {
         let option = |name: &str, value: OsString| [OsString::from(name), value];
         arguments.extend(option("-kernel", boot.kernel.into()));
         arguments.extend(option("-initrd", initramfs.path().into()));
-        arguments.extend(option("-append", format!("{KERNEL_ARGUMENTS} {}", machine.kernel).into()));
+        let words = format!("console={} {KERNEL_ARGUMENTS} {}", machine.arch.console(), machine.kernel);
+        arguments.extend(option("-append", words.into()));
         let (qemu, qmp) = Qemu::start(boot.qemu, &arguments, None, &directory.join("qemu.err"))?;
         Vm::attach(qemu, qmp, &sockets, boot.connect, directory)?.go()
     }

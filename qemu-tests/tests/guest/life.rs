@@ -145,7 +145,7 @@ fn stopped_by_a_bug(bench: &Bench<'_>) -> Result<()> {
 }
 
 /// What `packaging/static/where` tells of the crash of a program of `target/static` in a log.
-fn told(log: &str, program: &str) -> Result<String> {
+pub(crate) fn told(log: &str, program: &str) -> Result<String> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut child = Command::new(workspace.join("packaging/static/where"))
         .arg(workspace.join("target/static").join(program).with_extension("debug"))

@@ -5,6 +5,7 @@
 //! reports that the host saw; the time of every trial is printed at the end.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a test runner talks to the terminal")]
 
+mod aarch64;
 mod appliance;
 mod apply;
 mod boot;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
     let times = Times::default();
     // The long ones first, so that none of them is left running alone at the end.
     let groups = [
+        aarch64::TRIALS,
         detect::TRIALS,
         life::TRIALS,
         debian::TRIALS,
