@@ -19,21 +19,23 @@ demo: ## boot a guest that configures itself and becomes ready, and show how
 	@$(CARGO) run -p qemu-tests --bin demo
 
 test: ## run every test, without a VM and then in guests; the last line is the total
-	@$(DEPS) build static vm debian aarch64 package package-readers
+	@$(DEPS) build static vm debian package package-readers
 	@packaging/static/build --example units --example bug
-	@ARCH=aarch64 packaging/static/build --example bug
-	@packaging/qemu-user --fetch aarch64
 	@packaging/cargo-tool deb --fetch
 	@packaging/cargo-tool generate-rpm --fetch
 	@qemu-tests/guest-kernel
-	@ARCH=aarch64 qemu-tests/guest-kernel
 	@qemu-tests/guest-programs
 	@qemu-tests/guest-debian
 	@qemu-tests/host-vsock
 	@tests/run
 
 test-all: export OVF_TEST_LONG = 1
-test-all: test ## the same with the long runs
+test-all: ## the same with the long runs, and the agent for aarch64
+	@$(DEPS) build static aarch64
+	@ARCH=aarch64 packaging/static/build --example bug
+	@packaging/qemu-user --fetch aarch64
+	@ARCH=aarch64 qemu-tests/guest-kernel
+	@$(MAKE) test
 
 check: ## formatting, lints, licences, duplicate dependencies, shell scripts, house rules
 	@$(DEPS) build check

@@ -1,10 +1,10 @@
 //! The drive of a guest that runs: swapped, taken away, slow or dead, on every bus, with and without udev; and the drives that
 //! are nobody's business.
 
-use crate::Test;
 use crate::appliance::{
     CONFIGURED, DEFAULTS, DOCUMENT, OPTIONAL_PARAMETERS, appliance, soon, stage, start_agent, text,
 };
+use crate::{Test, is_long};
 use anyhow::{Context, Result, bail};
 use qemu_tests::{Bench, Connect, Drive, Files, Machine, Report, Vm, image};
 use serde_json::{Value, json};
@@ -43,10 +43,6 @@ fn settings(ip: &str) -> String {
 
 fn generation(number: u64) -> impl Fn(&Report) -> bool {
     move |report| report.generation == number && report.stage == "ready"
-}
-
-fn long() -> bool {
-    std::env::var_os("OVF_TEST_LONG").is_some()
 }
 
 /// What a drive stands on.
@@ -198,7 +194,7 @@ fn usb(bench: &Bench<'_>) -> Result<()> {
 }
 
 fn hundred(bench: &Bench<'_>) -> Result<()> {
-    let buses: &[Bus] = if long() { &[Bus::Ide, Bus::Ahci, Bus::Scsi, Bus::Usb] } else { &[Bus::Ide] };
+    let buses: &[Bus] = if is_long() { &[Bus::Ide, Bus::Ahci, Bus::Scsi, Bus::Usb] } else { &[Bus::Ide] };
     for bus in buses {
         let Driven { mut vm, drive, generation: before } = bus.driven(bench)?;
         vm.run("echo 20 > /sys/block/sr0/events_poll_msecs")?;
@@ -236,7 +232,7 @@ fn change_beside_udev(vm: &mut Vm, drive: &str, disc: &Path) -> Result<u32> {
 
 fn udev(bench: &Bench<'_>) -> Result<()> {
     let buses = [Bus::Ide, Bus::Scsi, Bus::Ahci, Bus::Usb];
-    for bus in &buses[..if long() { 4 } else { 2 }] {
+    for bus in &buses[..if is_long() { 4 } else { 2 }] {
         let disc = bench.environment(DOCUMENT)?;
         let mut vm = match bus {
             Bus::Ide => bench.debian(Some(&disc), Connect::BeforeBoot)?,

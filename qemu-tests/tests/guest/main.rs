@@ -62,7 +62,7 @@ fn main() -> ExitCode {
     let times = Times::default();
     // The long ones first, so that none of them is left running alone at the end.
     let groups = [
-        aarch64::TRIALS,
+        if is_long() { aarch64::TRIALS } else { &[] },
         detect::TRIALS,
         life::TRIALS,
         debian::TRIALS,
@@ -99,6 +99,11 @@ fn main() -> ExitCode {
         println!("{:7.2} s  {name}{measured}", time.as_secs_f64());
     }
     conclusion.exit_code()
+}
+
+/// Whether there is time for everything (`make test-all`).
+pub(crate) fn is_long() -> bool {
+    std::env::var_os("OVF_TEST_LONG").is_some()
 }
 
 fn trial(name: &'static str, test: Test, lab: &Option<Arc<Lab>>, times: &Times) -> Trial {

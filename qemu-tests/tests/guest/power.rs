@@ -314,7 +314,7 @@ fn cuts(bench: &Bench<'_>, flushes: bool) -> Result<()> {
     let base = host.base()?;
     let entries = record(bench, &host, &base, flushes)?;
     let base = fs::read(base)?;
-    let selections = if std::env::var_os("OVF_TEST_LONG").is_some() { MANY } else { FEW };
+    let selections = if crate::is_long() { MANY } else { FEW };
     let moments = moments(&entries, selections);
     let (next, seen) = (AtomicUsize::new(0), [AtomicUsize::new(0), AtomicUsize::new(0)]);
     let work = || {
