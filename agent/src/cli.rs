@@ -122,6 +122,13 @@ enum Command {
     Status(ask::Status),
     /// Have the agent that runs here read configuration and environment again
     Reload,
+    /// Tell the host that the agent has died; for its units
+    #[command(hide = true)]
+    ReportFailure {
+        /// It is not started again
+        #[arg(long = "final")]
+        is_final: bool,
+    },
     /// Tell which hypervisor this machine runs on
     Detect {
         /// Judge these facts, as `detect --json` prints them, instead of this machine
@@ -224,6 +231,7 @@ impl Cli {
             Command::Schema { ovf } => common.schema(out, ovf),
             Command::Status(wanted) => common.status(out, &wanted),
             Command::Reload => common.reload(out),
+            Command::ReportFailure { is_final } => agent::run::last_words::tell(common.root()?, is_final),
             Command::Detect { facts } => common.detect(out, facts),
         }
     }

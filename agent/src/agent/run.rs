@@ -10,6 +10,7 @@
 mod control;
 mod devices;
 mod gates;
+pub mod last_words;
 mod looks;
 mod opening;
 mod passes;

@@ -32,6 +32,29 @@ pub fn take_notify_socket() -> Option<String> {
     address.into_string().ok()
 }
 
+/// How the main process of a unit ended, in systemd's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// `success`, `exit-code`, `signal`, `core-dump`, `timeout`, `start-limit-hit` and others.
+    pub result: String,
+    /// `exited`, `killed`, `dumped`; empty where there was no process.
+    pub code: String,
+    /// The exit status, or the signal's name without `SIG`.
+    pub status: String,
+}
+
+/// How the unit ended that this process belongs to (`ExecStopPost=`), or `of_another` whose `OnFailure=` started this one
+/// (systemd.exec(5), `$SERVICE_RESULT` and `$MONITOR_SERVICE_RESULT`, the latter since systemd 251).
+pub fn end_of_service(of_another: bool) -> Option<End> {
+    let before = if of_another { "MONITOR_" } else { "" };
+    let variable = |name| std::env::var(format!("{before}{name}")).ok();
+    Some(End {
+        result: variable("SERVICE_RESULT")?,
+        code: variable("EXIT_CODE").unwrap_or_default(),
+        status: variable("EXIT_STATUS").unwrap_or_default(),
+    })
+}
+
 /// Whether standard error leads to nobody in particular: closed, `/dev/null` or the console. A program that init
 /// started before there is any log has one of these; a person's terminal, a pipe or a file is none.
 pub fn stderr_is_unattended() -> bool {
