@@ -18,6 +18,7 @@ mod polling;
 mod reporters;
 mod stopping;
 mod talk;
+mod target;
 mod telling;
 
 use std::path::PathBuf;
@@ -48,6 +49,7 @@ use passes::{Kept, Passing};
 use reporters::Reporters;
 use stopping::Stopping;
 use talk::Asked;
+use target::Target;
 use telling::Telling;
 
 const UEVENTS: u64 = 0;
@@ -64,6 +66,7 @@ const LOOK: u64 = 9;
 const SERVICE: u64 = 10;
 const VMM: u64 = 11;
 const TOOL: u64 = 12;
+const TARGET: u64 = 13;
 /// The gates, from here on.
 const GATE: u64 = 16;
 /// Those who are connected to the control socket, from here on.
@@ -141,6 +144,7 @@ pub fn run(
         is_over: false,
         reporters,
         poll_at: None,
+        target: Target::default(),
     };
     running.forget_gates();
     running.open_port();
@@ -194,6 +198,8 @@ struct Running {
     reporters: Reporters,
     /// When the source is asked whether it has something new, where it does not tell.
     poll_at: Option<Moment>,
+    /// What systemd calls ready.
+    target: Target,
 }
 
 impl Running {
@@ -233,6 +239,7 @@ impl Running {
                 HOOKS => self.step_hooks()?,
                 STOPPING => self.step_stopping()?,
                 LOOK => self.step_look(),
+                TARGET => self.step_target()?,
                 SERVICE | VMM | TOOL => self.reporters_go_on(),
                 token @ (CONTROL | CLIENT..) => self.control(token),
                 token => self.gate_event(token),
@@ -254,7 +261,11 @@ impl Running {
         let hooks = self.telling.as_ref().and_then(Telling::next);
         let stopping = self.stopping.as_ref().and_then(Stopping::next);
         let (others, poll) = (self.reporters.next(), self.poll_at.filter(|_| self.may_begin()));
-        [taken, look, pass, watch, gates, repeat, hooks, stopping, others, poll].into_iter().flatten().min()
+        let target = self.target.next();
+        [taken, look, pass, watch, gates, repeat, hooks, stopping, others, poll, target]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn timers(&mut self) -> std::io::Result<()> {
@@ -274,6 +285,9 @@ impl Running {
         }
         if self.telling.as_ref().and_then(Telling::next).is_some_and(|next| next <= now) {
             self.step_hooks()?;
+        }
+        if self.target.next().is_some_and(|next| next <= now) {
+            self.step_target()?;
         }
         self.step_stopping()?;
         self.poll_source(now);

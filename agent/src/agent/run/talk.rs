@@ -50,6 +50,7 @@ impl Running {
             warn!("{}", chain(&error));
         }
         self.tell_reporters();
+        self.follow_target();
         self.say();
     }
 
