@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod ask;
+mod dropin;
 mod explain;
 mod files;
 mod get;
@@ -94,7 +95,11 @@ enum Command {
     /// Show what apply would change, and change nothing
     Plan,
     /// Check the configuration and the templates, without an environment
-    Check,
+    Check {
+        /// Print a drop-in for ovf-agent.service instead, with which it can write what the templates are for, and no more
+        #[arg(long, conflicts_with = "json")]
+        emit_paths_dropin: bool,
+    },
     /// Print what the templates come to with values that you give, or by default; needs no machine
     Render(render::Render),
     /// Tell where each line of a file comes from: template, parameters, properties
@@ -220,7 +225,8 @@ impl Cli {
             Command::Run => common.run(),
             Command::Apply => common.apply(out),
             Command::Plan => common.plan(out),
-            Command::Check => common.check(out),
+            Command::Check { emit_paths_dropin: true } => common.paths_dropin(out),
+            Command::Check { .. } => common.check(out),
             Command::Render(_) if common.source.is_some() => {
                 Err(Fault::usage("render takes a document by --env FILE, and no --source".to_owned()))
             }
@@ -361,6 +367,12 @@ impl Common {
             writeln!(out, "{summary}").or_else(written)?;
         }
         Ok(exit)
+    }
+
+    fn paths_dropin(&self, out: &mut impl Write) -> Result<Exit> {
+        let text = dropin::text(&self.config(&self.root()?)?);
+        out.write_all(text.as_bytes()).or_else(written)?;
+        Ok(Exit::Done)
     }
 
     /// Needs the configuration too: without it nothing tells which values are sensitive.

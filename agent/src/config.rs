@@ -41,7 +41,7 @@ use crate::transport::wait::Patience;
 use crate::units::Role;
 
 /// Where the agent keeps its state if nothing else is said.
-const STATE: &str = "/var/lib/ovf-agent";
+pub(crate) const STATE: &str = "/var/lib/ovf-agent";
 
 /// The whole configuration, read and valid in itself.
 #[derive(Debug)]

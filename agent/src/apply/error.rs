@@ -113,7 +113,10 @@ fn remedy(error: &sys::Error) -> String {
         ErrorKind::NotFound | ErrorKind::NotADirectory => {
             "; create the directory in the image, or change the template's path"
         }
-        ErrorKind::ReadOnlyFilesystem => "; mount the file system for writing before the agent runs",
+        ErrorKind::ReadOnlyFilesystem => {
+            "; mount the file system for writing before the agent runs, or let its unit write there \
+             (ovf-agent check --emit-paths-dropin)"
+        }
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; make room on the file system",
         ErrorKind::PermissionDenied if process::euid() == 0 && error.is_denied() => {
             "; a security module, such as SELinux, denies it: the kernel's log says which rule is missing"
