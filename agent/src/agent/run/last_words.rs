@@ -20,6 +20,8 @@ use crate::sys::{Error, Root};
 /// For a host to say that it has heard. One that reads says so within a millisecond.
 const HEARING: Duration = Duration::from_secs(2);
 const PORT: u64 = 0;
+/// systemd's word for a limit of time that was passed.
+const TIMEOUT: &str = "timeout";
 
 /// Tells the host that the agent is gone, unless it ended in order.
 ///
@@ -36,6 +38,8 @@ pub fn tell(root: Root, is_final: bool) -> Result<Exit> {
         Some(end) if end.result == "success" => return Ok(Exit::Done),
         _ => {}
     }
+    // The unit has no time limit but that of its stop, and what is stopped is not started again.
+    let is_final = is_final || end.as_ref().is_some_and(|end| end.result == TIMEOUT);
     let machine = Machine::new(root);
     let report = Report {
         stage: Stage::Failed,
@@ -57,8 +61,12 @@ pub fn tell(root: Root, is_final: bool) -> Result<Exit> {
 fn message(end: Option<&End>, is_final: bool) -> String {
     let how = match end {
         None => "has failed".to_owned(),
+        Some(End { result, .. }) if result == TIMEOUT => {
+            return "the agent did not stop in time, and was killed".to_owned();
+        }
         Some(End { result, code, status }) => match code.as_str() {
             "exited" => format!("ended with exit status {status}"),
+            "killed" if result == "oom-kill" => "was killed, for memory was short".to_owned(),
             "killed" => format!("was killed by SIG{status}"),
             "dumped" => format!("crashed with SIG{status}"),
             _ => format!("has failed ({result})"),
@@ -123,6 +131,12 @@ mod tests {
             Some(End { result: result.to_owned(), code: code.to_owned(), status: status.to_owned() })
         };
         for (end, is_final, want) in [
+            (
+                end("oom-kill", "killed", "KILL"),
+                false,
+                "the agent was killed, for memory was short, and is started again",
+            ),
+            (end("timeout", "killed", "KILL"), true, "the agent did not stop in time, and was killed"),
             (end("signal", "killed", "KILL"), false, "the agent was killed by SIGKILL, and is started again"),
             (
                 end("core-dump", "dumped", "SEGV"),
