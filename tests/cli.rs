@@ -759,3 +759,26 @@ fn run_reports_a_broken_configuration_and_stays() {
     assert!(!machine.path("root/etc/a").exists());
     assert_eq!(running.stop().0, Some(0));
 }
+
+#[test]
+fn check_prints_what_the_unit_has_to_be_allowed() {
+    let machine = Machine::new("");
+    machine.write("root/etc/ovf-agent/templates/far.tera", "+++\npath = \"/srv/a b/c.conf\"\n+++\n");
+    let allowed = |machine: &Machine| {
+        let output = machine.command(&["check", "--emit-paths-dropin"]).output().expect("runs");
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let said = text(&output.stdout);
+        said.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect::<Vec<_>>().join("\n")
+    };
+    let paths = "[Service]\nReadWritePaths=\nReadWritePaths=-/etc\nReadWritePaths=-/run\n\
+        ReadWritePaths=\"-/srv/a b\"\nReadWritePaths=-/sys/devices";
+    assert_eq!(allowed(&machine), paths);
+    machine.write("root/etc/ovf-agent/agent.d/1.toml", "[transport.iso]\nmethod = \"mount\"\n");
+    assert_eq!(
+        allowed(&machine),
+        format!("{paths}\nCapabilityBoundingSet=CAP_SYS_ADMIN\nSystemCallFilter=@mount")
+    );
+    machine.write("root/etc/ovf-agent/agent.d/1.toml", "nonsense\n");
+    let output = machine.command(&["check", "--emit-paths-dropin"]).output().expect("runs");
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(78), String::new()));
+}
