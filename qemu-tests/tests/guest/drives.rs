@@ -217,7 +217,7 @@ fn hundred(bench: &Bench<'_>) -> Result<()> {
 }
 
 /// Beside udev the tray is locked by udev, and opened when the host asks for it: a host tries again.
-fn change_beside_udev(vm: &mut Vm, drive: &str, disc: &Path) -> Result<u32> {
+pub(crate) fn change_beside_udev(vm: &mut Vm, drive: &str, disc: &Path) -> Result<u32> {
     for tries in 1..1000 {
         match change(vm, drive, disc) {
             Ok(()) => return Ok(tries),

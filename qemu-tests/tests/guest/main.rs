@@ -28,6 +28,7 @@ mod port;
 mod power;
 mod reporters;
 mod selinux;
+mod service;
 mod stop;
 mod transport;
 mod units;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         life::TRIALS,
         debian::TRIALS,
         selinux::TRIALS,
+        service::TRIALS,
         hazards::TRIALS,
         apply::TRIALS,
         power::TRIALS,
