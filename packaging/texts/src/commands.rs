@@ -31,7 +31,7 @@ pub(crate) fn synopsis(page: &mut Page) {
 /// Every command, with the arguments that are its own.
 pub(crate) fn commands(page: &mut Page, definition: &Command) {
     page.list();
-    for command in definition.get_subcommands() {
+    for command in definition.get_subcommands().filter(|command| !command.is_hide_set()) {
         let mut usage = Text::literal(command.get_name());
         let own: Vec<&Arg> = command.get_arguments().filter(|argument| is_own(argument)).collect();
         for argument in &own {
