@@ -266,7 +266,7 @@ pub fn is_plain_path(path: &Path) -> bool {
     path.is_absolute()
         && path.file_name().is_some()
         && path.components().all(|part| matches!(part, RootDir | Normal(_)))
-        && !path.as_os_str().as_encoded_bytes().ends_with(b"/")
+        && ![&b"/"[..], b"/."].iter().any(|end| path.as_os_str().as_encoded_bytes().ends_with(end))
         && !path.as_os_str().as_encoded_bytes().iter().any(u8::is_ascii_control)
         // One file is written in one way, so that two that are one are seen to be.
         && !["//", "/./"].iter().any(|twice| path.to_string_lossy().contains(twice))
@@ -347,6 +347,7 @@ mod tests {
             ("/etc//a", false),
             ("/etc/./a", false),
             ("/etc/", false),
+            ("/etc/.", false),
             ("/etc/a\0b", false),
             ("/etc/a\nb", false),
             ("/", false),
