@@ -47,6 +47,12 @@ pub(crate) const ALL: &[Source] = &[
         text: "docs/hooks.md",
     },
     Source {
+        name: "ovf-agent-systemd",
+        section: 7,
+        summary: "the units of ovf-agent, and what they may do",
+        text: "docs/systemd.md",
+    },
+    Source {
         name: "ovf-agent-platforms",
         section: 7,
         summary: "how platforms attach the OVF environment",
