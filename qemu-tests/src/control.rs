@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// How long a script may take unless the caller says otherwise: far more than any needs, so that a
 /// loaded machine fails no test.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The same where a whole boot comes first.
 const BOOT_PATIENCE: Duration = Duration::from_secs(180);

@@ -5,12 +5,11 @@
 //! a kernel does: the tables that the machine is described by, the devices, the port, and what a signal's handler sees.
 
 use crate::Test;
-use crate::appliance::{CONFIGURED, DOCUMENT, PARAMETERS, appliance, stage, text};
+use crate::appliance::{CONFIGURED, DOCUMENT, PARAMETERS, appliance, soon, stage, text};
 use crate::life::told;
 use anyhow::Result;
 use qemu_tests::{Arch, Bench, Connect, Machine, Vm};
 use serde_json::Value;
-use std::time::Duration;
 
 /// The trials of this module.
 pub(crate) const TRIALS: &[(&str, Test)] = &[
@@ -20,11 +19,6 @@ pub(crate) const TRIALS: &[(&str, Test)] = &[
     ),
     ("aarch64: a guest with UEFI and SMBIOS becomes ready with the right files", by_uefi),
 ];
-
-/// UEFI alone takes longer than most guests live.
-fn soon() -> Duration {
-    Duration::from_secs(180)
-}
 
 fn by_device_tree(bench: &Bench<'_>) -> Result<()> {
     let mut vm = ready(bench, Ok)?;

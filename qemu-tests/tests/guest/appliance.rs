@@ -78,9 +78,9 @@ pub(crate) fn appliance(configuration: &str) -> Files {
         .with_directory("/etc/mydb")
 }
 
-/// Far longer than anything takes, also on a loaded machine: a trial that waits this long has failed.
+/// Far longer than anything takes, also a boot on a loaded machine: a trial that waits this long has failed.
 pub(crate) fn soon() -> Duration {
-    Duration::from_secs(60)
+    Duration::from_secs(180)
 }
 
 /// Starts the agent, its log on the console.
