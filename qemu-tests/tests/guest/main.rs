@@ -48,7 +48,10 @@ type Test = fn(&Bench<'_>) -> anyhow::Result<()>;
 type Times = Arc<Mutex<Vec<(Duration, &'static str, String)>>>;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // A fifth of all time is waited for something that takes its time: one more than there are processors.
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    arguments.test_threads.get_or_insert(processors + 1);
     // Listing needs no guest, so nothing has to be there for it.
     let lab = match arguments.list {
         true => None,
