@@ -12,11 +12,11 @@ CARGO  = packaging/rust cargo
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F '|' '{ printf "%-16s %s\n", $$1, $$2 }'
 
-demo: ## boot a guest that configures itself and becomes ready, and show how
+demo: ## boot a guest that configures itself and becomes ready, and show how (APPLIANCE=examples/petstore)
 	@$(DEPS) build static vm
 	@packaging/static/build
 	@qemu-tests/guest-kernel
-	@$(CARGO) run -p qemu-tests --bin demo
+	@$(CARGO) run -p qemu-tests --bin demo -- "$(or $(APPLIANCE),examples/petstore)"
 
 test: ## run every test, without a VM and then in guests; the last line is the total
 	@$(DEPS) build static vm debian package package-readers

@@ -1,6 +1,6 @@
 //! The manual pages: what each is called, and which text it is made from.
 //!
-//! Decides that there is one for every file of docs/, and one for the program, whose text is beside this crate with
+//! Decides that there is one for every file of docs/ that tells of using the program, and one for the program, whose text is beside this crate with
 //! places for what the command line's definition and docs/ say.
 
 #![forbid(unsafe_code)]
@@ -73,8 +73,20 @@ pub(crate) const ALL: &[Source] = &[
     Source {
         name: "ovf-agent-tutorial",
         section: 7,
-        summary: "from an empty folder to a checked image",
+        summary: "from an empty folder to a guest that is ready",
         text: "docs/getting-started.md",
+    },
+    Source {
+        name: "ovf-agent-howto",
+        section: 7,
+        summary: "short answers for who builds an appliance with ovf-agent",
+        text: "docs/howto.md",
+    },
+    Source {
+        name: "ovf-agent-hosting",
+        section: 7,
+        summary: "short answers for who runs guests with ovf-agent",
+        text: "docs/hosting.md",
     },
 ];
 

@@ -13,6 +13,7 @@ mod cases;
 mod client;
 mod debian;
 mod detect;
+mod docs;
 mod drives;
 mod environment;
 mod gates;
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
         debian::TRIALS,
         selinux::TRIALS,
         service::TRIALS,
+        docs::TRIALS,
         hazards::TRIALS,
         apply::TRIALS,
         power::TRIALS,

@@ -28,7 +28,7 @@ pub(crate) const TRIALS: &[(&str, Test)] = &[
     ),
 ];
 
-const UNITS: [(&str, &str); 5] = [
+pub(crate) const UNITS: [(&str, &str); 5] = [
     ("ovf-agent.service", include_str!("../../../systemd/system/ovf-agent.service")),
     ("ovf-agent-failed.service", include_str!("../../../systemd/system/ovf-agent-failed.service")),
     ("ovf-agent-configured.service", include_str!("../../../systemd/system/ovf-agent-configured.service")),
