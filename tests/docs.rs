@@ -8,6 +8,7 @@
 //! | every key, type and escape that the agent knows | is explained (`docs/keys.rs`) |
 //! | what stands between two marks in `errors.md`, and a message in a table there | are the agent's (`docs/refused.rs`) |
 //! | a link | leads to a file and a heading that are there (`docs/links.rs`) |
+//! | `docs/demo.svg` | shows what the demo prints (`docs/picture.rs`) |
 //!
 //! `BLESS=1` rewrites what commands say, and what stands between marks; the diff is for a person to read.
 
@@ -28,8 +29,12 @@ mod links;
 mod markdown;
 #[path = "docs/names.rs"]
 mod names;
+#[path = "docs/picture.rs"]
+mod picture;
 #[path = "docs/refused.rs"]
 mod refused;
+#[path = "docs/terminal.rs"]
+mod terminal;
 
 use std::fs;
 use std::io::Write;
