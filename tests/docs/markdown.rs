@@ -52,6 +52,9 @@ impl Block {
     }
 }
 
+/// The program's manual page; its links are those of a page in `docs`.
+pub(crate) const MANUAL: &str = "packaging/texts/ovf-agent.8.md";
+
 /// A page of the documentation.
 #[derive(Debug)]
 pub(crate) struct Page {
@@ -73,7 +76,8 @@ impl Page {
     }
 }
 
-/// All pages, in the order of their names: those at the top, all below `docs`, and what each other directory says of itself.
+/// All pages, in the order of their names: those at the top, all below `docs`, what each other directory says of itself, and
+/// the program's own manual page.
 pub(crate) fn pages(top: &Path) -> Vec<Page> {
     let mut found = Vec::new();
     collect(top, false, &mut found);
@@ -81,7 +85,7 @@ pub(crate) fn pages(top: &Path) -> Vec<Page> {
     for place in ["bench", "examples", "packaging", "qemu-tests", "tests"] {
         let mut others = Vec::new();
         collect(&top.join(place), true, &mut others);
-        found.extend(others.into_iter().filter(|path| path.ends_with("README.md")));
+        found.extend(others.into_iter().filter(|path| path.ends_with("README.md") || path.ends_with(MANUAL)));
     }
     found.sort();
     let name =
