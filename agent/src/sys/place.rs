@@ -23,7 +23,7 @@ use nix::unistd::{LinkatFlags, UnlinkatFlags, fsync, linkat, unlinkat};
 
 use super::root::{names_in, read_up_to, split};
 pub use super::stage::{STAGED_PREFIX, Staged};
-use super::{Error, Result, Root, fault, label};
+use super::{Error, Result, Root, fault, label, process};
 
 /// A directory, held open, and the name of a file in it, which may or may not exist.
 #[derive(Debug, Clone)]
@@ -134,6 +134,16 @@ impl Root {
     /// Its directory is not there, is no directory, or is reached through a link that is not to be trusted.
     pub fn place(&self, path: impl AsRef<Path>) -> Result<Place> {
         Places::new(self).place(path)
+    }
+
+    /// Puts a small file below `/run` whole, and makes its directory. Nothing is flushed: it is gone after a power cut anyway.
+    ///
+    /// # Errors
+    /// It cannot be written; what was there still is.
+    pub fn note(&self, path: &str, text: &[u8], mode: u32) -> Result<()> {
+        let directory = Path::new(path).parent().unwrap_or(Path::new("/run"));
+        self.make_dir(directory, 0o755)?;
+        self.place(path)?.stage(&process::random_id(), text, mode, None, None)?.replace()
     }
 
     /// Makes a directory, and those above it, with mode 0755, itself with `mode`, durably. One that exists stays as it is.

@@ -14,16 +14,13 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::Source;
 use super::trust::{Candidate, Kind};
-use crate::sys::place::Places;
-use crate::sys::{self, Root, process};
+use crate::sys::{self, Root};
 
-const DIRECTORY: &str = "/run/ovf-agent";
 const FILE: &str = "/run/ovf-agent/boot.json";
 const LIMIT: u64 = 1024 * 1024;
 
@@ -95,10 +92,7 @@ impl Boot {
             return Ok(());
         }
         let text = serde_json::to_vec(&self.record).expect("plain data");
-        root.make_dir(DIRECTORY, 0o755)?;
-        let place = Places::new(root).place(Path::new(FILE))?;
-        // Nothing is flushed: /run is gone after a power cut anyway.
-        place.stage(&process::random_id(), &text, 0o644, None, None)?.replace()?;
+        root.note(FILE, &text, 0o644)?;
         self.changed = false;
         Ok(())
     }

@@ -10,9 +10,8 @@ use tracing::warn;
 use crate::agent::chain;
 use crate::notify;
 use crate::report::Report;
-use crate::sys::{self, Root, process};
+use crate::sys::{self, Root};
 
-const DIRECTORY: &str = "/run/issue.d";
 const FILE: &str = "/run/issue.d/50-ovf-agent.issue";
 
 /// What is in the file; an earlier process may have left one.
@@ -40,11 +39,7 @@ impl Issue {
 
 fn put(root: &Root, text: Option<&str>) -> sys::Result<()> {
     match text {
-        Some(text) => {
-            root.make_dir(DIRECTORY, 0o755)?;
-            // As with all of /run, nothing is flushed.
-            root.place(FILE)?.stage(&process::random_id(), text.as_bytes(), 0o644, None, None)?.replace()
-        }
+        Some(text) => root.note(FILE, text.as_bytes(), 0o644),
         None if root.exists(FILE) => root.place(FILE)?.remove(),
         None => Ok(()),
     }
@@ -53,11 +48,13 @@ fn put(root: &Root, text: Option<&str>) -> sys::Result<()> {
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "a test looks at the file")]
 mod tests {
-    use super::{DIRECTORY, Issue, Root};
+    use super::{Issue, Root};
     use crate::report::tests::sample;
     use crate::report::{Report, Stage};
     use std::fs;
     use std::os::unix::fs::MetadataExt;
+
+    const DIRECTORY: &str = "/run/issue.d";
 
     #[test]
     fn the_file_is_there_until_the_guest_is_ready_and_is_written_when_it_changes() {
