@@ -128,7 +128,7 @@ fn help_names_every_command_and_every_exit_status() {
     let help = text(&agent(&["--help"]).output().expect("runs").stdout);
     for word in [
         "run", "apply", "plan", "check", "render", "explain", "env", "get", "schema", "detect", "status",
-        "reload", "--root", "--config", "--source",
+        "reload", "analyze", "--root", "--config", "--source",
     ] {
         assert!(help.contains(&format!("{word} ")), "{word} is not in\n{help}");
     }

@@ -191,6 +191,92 @@ fn sixteen_who_never_read_keep_nobody_waiting_and_the_next_is_hung_up_on() {
     assert!(most < before + 4 * 1024, "{most} KiB at most, {before} before");
 }
 
+/// What a gate that is not passed leaves of a pass, and one that is; of the first pass, by an agent that was started again, too.
+#[test]
+fn where_the_time_went_is_told_while_it_goes_and_afterwards() {
+    let agent = Agent::start();
+    let analyze = |arguments: &[&str]| {
+        let output =
+            command(agent.machine.path(), &[&["analyze"], arguments].concat()).output().expect("runs");
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let table = analyze(&[]);
+    for word in ["detect", "templates", "flush", "configured", "ready"] {
+        assert_eq!(table.matches(&format!("  {word}\n")).count(), 1, "{word} in {table}");
+    }
+    assert!(table.starts_with("first pass of this boot\n") && !table.contains("last pass"), "{table}");
+    let write = |name: &str, text: &str| {
+        fs::write(agent.machine.path().join("root/etc").join(name), text).expect("written");
+    };
+    let gated = "[parameters]\nip = { key = \"ip\", type = \"ipv4\", default = \"192.0.2.1\" }\n[ready]\nfiles = [\"/etc/<go>\"]\n";
+    write("ovf-agent/agent.toml", gated);
+    agent.tell(&["reload"]);
+    let last = |json: &str| serde_json::from_str::<Value>(json).expect(json)["passes"][1]["rows"].clone();
+    let rows = last(&analyze(&["--json"]));
+    let whats: Vec<_> =
+        rows.as_array().expect("a list").iter().filter_map(|row| row["what"].as_str()).collect();
+    let want = ["configuration", "read", "environment", "parameters", "templates", "configured", "gate"];
+    assert_eq!(whats, want);
+    let gate = &rows[want.len() - 1];
+    assert_eq!((&gate["name"], &gate["end_us"]), (&json!("file /etc/<go>"), &Value::Null));
+    let picture = agent.machine.path().join("picture.svg");
+    fs::write(&picture, analyze(&["--svg"])).expect("written");
+    let lint = Command::new("xmllint").arg("--noout").arg(&picture).output();
+    let lint = lint.expect("xmllint runs; apt-get install libxml2-utils");
+    assert!(lint.status.success(), "{lint:?}");
+    write("<go>", "");
+    agent.until_ready();
+    let rows = last(&analyze(&["--json"]));
+    assert_eq!(rows[want.len()]["what"], "ready", "{rows}");
+    assert!(rows[want.len() - 1]["end_us"].as_u64() <= rows[want.len()]["end_us"].as_u64(), "{rows}");
+}
+
+/// The host has the report; this is for whoever looks around in the guest. Neither is too much at once.
+#[test]
+fn who_asks_where_the_time_went_and_never_reads_costs_little() {
+    let agent = Agent::start();
+    let (before, _) = agent.memory();
+    let deaf: Vec<UnixStream> = (0..15).map(|_| agent.connect()).collect();
+    for stream in &deaf {
+        fill(stream, &b"\n{\"type\":\"times\",\"id\":\"1\"}\n".repeat(100));
+    }
+    let reads = agent.connect();
+    (&reads).write_all(b"\n{\"type\":\"times\",\"id\":\"1\"}\n").expect("taken");
+    let answer = until_answer(&reads, "1").pop().expect("frames");
+    assert!(answer["times"].as_str().is_some_and(|times| times.contains(" flush ")), "{answer}");
+    let (_, most) = agent.memory();
+    assert!(most < before + 6 * 1024, "{most} KiB at most, {before} before");
+}
+
+#[test]
+fn where_the_time_went_outlives_the_agent_until_the_next_boot() {
+    let machine = tempfile::tempdir().expect("a scratch directory");
+    let analyze = || command(machine.path(), &["analyze", "--json"]).output().expect("runs");
+    let write = |name: &str, text: &str| {
+        let path = machine.path().join("root").join(name);
+        fs::create_dir_all(path.parent().expect("a directory")).expect("made");
+        fs::write(path, text).expect("written");
+    };
+    write("proc/sys/kernel/random/boot_id", "one\n");
+    write("etc/ovf-agent/agent.toml", "[environment]\nabsent = \"defaults\"\n");
+    fs::create_dir(machine.path().join("root/run")).expect("made");
+    let nothing = analyze();
+    let error = String::from_utf8_lossy(&nothing.stderr);
+    assert!(nothing.status.code() == Some(75) && error.contains("ovf-agent apply"), "{nothing:?}");
+    write("env.xml", "<Environment xmlns=\"http://schemas.dmtf.org/ovf/environment/1\"/>");
+    let source = format!("file:{}", machine.path().join("root/env.xml").display());
+    for _ in 0..2 {
+        let apply = command(machine.path(), &["apply", "--source", &source]).output().expect("runs");
+        assert!(apply.status.success(), "{apply:?}");
+    }
+    let times: Value = serde_json::from_slice(&analyze().stdout).expect("JSON");
+    let rows = |pass: usize| times["passes"][pass]["rows"].as_array().expect("rows").len();
+    assert!(rows(0) > 5 && rows(1) > 5, "{times}");
+    write("proc/sys/kernel/random/boot_id", "two\n");
+    assert_eq!(analyze().status.code(), Some(75), "of another boot");
+}
+
 #[test]
 fn what_is_no_message_or_too_long_is_refused_and_the_next_is_heard() {
     let agent = Agent::start();

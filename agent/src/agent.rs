@@ -13,6 +13,7 @@ mod hooked;
 mod link;
 mod others;
 mod ready_hooks;
+mod received;
 mod rendering;
 pub mod run;
 mod shutdown;
@@ -29,7 +30,6 @@ use crate::apply;
 use crate::bus::Bus;
 use crate::config::{Absent, Config};
 use crate::detect::{Facts, Verdict};
-use crate::environment::{self, Environment};
 use crate::hooks::Moment;
 use crate::plan::{Past, Plan};
 use crate::protocol;
@@ -40,6 +40,7 @@ use crate::state::{Memory, State};
 use crate::sys::accounts::Accounts;
 use crate::sys::{Error, Root, clock, process};
 use crate::template::DerivedValues;
+use crate::times::{Times, What};
 use crate::transport::boot::Boot;
 use crate::transport::{self, Document, Here, Source};
 
@@ -48,6 +49,7 @@ pub use finder::{Finder, Step};
 use hooked::Hooked;
 use others::Others;
 use ready_hooks::ReadyHooks;
+pub use received::Received;
 use shutdown::LastCall;
 pub use unchanged::load;
 use valued::Made;
@@ -61,6 +63,8 @@ pub struct Machine {
     pub verdict: Verdict,
     /// How long the parts took so far.
     pub took: Took,
+    /// When they were.
+    pub times: Times,
     /// What is remembered of this boot.
     pub boot: Boot,
     /// The digest of the last document that was found, and not sent by the host.
@@ -79,6 +83,7 @@ impl Machine {
     /// Looks at the machine.
     pub fn new(root: Root) -> Self {
         let begin = clock::now();
+        let times = Times::new(&root, begin);
         let verdict = Facts::read(&root).verdict();
         let Verdict { vm, container, platform, confidential, decided_by } = &verdict;
         info!(
@@ -90,13 +95,13 @@ impl Machine {
             decided_by,
             "detected {vm}"
         );
-        let took = Took { detect: micros_since(begin), ..Took::default() };
-        let boot = Boot::load(&root);
+        let took = Took { detect: times.took(What::Detect, begin), ..Took::default() };
         Self {
+            boot: Boot::load(&root),
             root: Rc::new(root),
             verdict,
             took,
-            boot,
+            times,
             found: None,
             siblings: Siblings::default(),
             ready_hooks: None,
@@ -123,42 +128,13 @@ impl Machine {
     /// The source is broken; or, where it was named, has no document.
     pub fn document(&mut self, config: &Config, source: Option<&Source>) -> Result<Option<Document>> {
         let begin = clock::now();
+        self.times.looks(begin);
         let document = match source {
             Some(source) => Some(transport::fetch(self.here(), source, config.transport.method, true)?),
             None => Finder::new(&config.transport, self.verdict.is_vm(), begin).find(self)?,
         };
-        self.took.transport = micros_since(begin);
+        self.took.transport = self.times.found(begin, document.as_ref());
         Ok(document)
-    }
-
-    /// Reads the document.
-    ///
-    /// # Errors
-    /// It is refused.
-    pub fn environment(&mut self, document: Document) -> Result<Received> {
-        let begin = clock::now();
-        let (environment, warnings) = environment::parse(&document.bytes).map_err(|source| {
-            let error = Refused { from: document.source.to_string(), source };
-            Fault::new(Part::Environment, "DocumentRefused", Exit::Refused, &error)
-        })?;
-        self.took.environment = micros_since(begin);
-        let count = warnings.len() + document.asides.len();
-        info!(stage = "environment", source = %document.source, id = environment.id, warnings = count, "read the OVF environment");
-        for warning in &warnings {
-            debug!(
-                stage = "environment",
-                line = warning.line,
-                column = warning.column,
-                "{}",
-                warning.message
-            );
-        }
-        let digest = document.digest();
-        if document.source != Source::Channel {
-            self.found = Some(digest.clone());
-        }
-        let Document { source, asides, named, .. } = document;
-        Ok(Received { environment, warnings, asides, digest, source, named })
     }
 
     /// What is remembered of earlier passes; one that cannot be read is as good as none, and is set aside by the next
@@ -200,6 +176,7 @@ impl Machine {
         report: &mut Report,
     ) -> Result<Result<()>> {
         let outcome = self.try_pass(bus, config, document, report).await;
+        self.times.pass_ends(matches!(outcome, Ok(Ok(()))), &self.root);
         // Also after a failure: which disks were there at boot does not depend on it.
         if let Err(error) = self.boot.save(&self.root) {
             warn!(stage = "transport", "cannot remember what was there at boot: {}", chain(&error));
@@ -342,7 +319,7 @@ impl Machine {
         let mut plan = Plan { interrupted, debts: state.owed.clone(), ..plan };
         let values = (&parameters, &derived);
         let hooked = self.hooked(config, &mut plan, &mut next, first_boot, values, received.as_ref());
-        self.took.template = micros_since(begin);
+        self.took.template = self.times.took(What::Templates, begin);
         Ok(Prepared { plan, first_boot, stale, made, hooked, memory, next })
     }
 
@@ -368,7 +345,7 @@ impl Machine {
         if !self.root.is_system() {
             (after.owed, after.roles) = Default::default();
         }
-        let mut others = Others::new(&self.root, bus, &config.hooks, hooked, generation);
+        let mut others = Others::new(&self.root, &self.times, bus, &config.hooks, hooked, generation);
         let mut outcome = apply::Outcome::default();
         if !plan.is_empty() || after != *state || !after.owed.is_empty() || !after.roles.is_empty() {
             let memory = apply::Memory { before: memory, after: &after };
@@ -382,7 +359,7 @@ impl Machine {
                 Err(error) => return Err(apply_fault(&error)),
             }
         }
-        self.took.apply = micros_since(begin);
+        self.took.apply = (clock::now() - begin).as_micros() as u64;
         let apply::Outcome { changed, wrong } = outcome;
         let (total, removed) = (plan.files(), plan.removed().count());
         info!(stage = "apply", generation, removed, "wrote {} of {total} files", changed.len() - removed);
@@ -412,31 +389,6 @@ fn apply_fault(error: &apply::Error) -> Box<Fault> {
         Busy(_) | Overtaken { .. } => Fault::new(Part::Apply, "ApplyFailed", Exit::TryAgain, error),
         _ => Fault::new(Part::Apply, "ApplyFailed", Exit::Failed, error),
     }
-}
-
-/// A document that is not an OVF environment as it should be.
-#[derive(Debug, thiserror::Error)]
-#[error("the OVF environment from {from} is refused")]
-struct Refused {
-    from: String,
-    source: environment::Error,
-}
-
-/// A document that was read.
-#[derive(Debug)]
-pub struct Received {
-    /// What it says.
-    pub environment: Environment,
-    /// What was mended in it.
-    pub warnings: Vec<environment::Warning>,
-    /// What there is to say about places that it did not come from.
-    pub asides: Vec<String>,
-    /// Its digest.
-    pub digest: String,
-    /// Where it came from.
-    pub source: Source,
-    /// Whether the caller named its source.
-    pub named: bool,
 }
 
 /// What a pass would do.
@@ -491,8 +443,4 @@ pub fn new_report(machine: &Machine) -> Report {
         uptime_ms: clock::now().as_millis() as u64,
         took_us: machine.took,
     }
-}
-
-fn micros_since(begin: clock::Moment) -> u64 {
-    (clock::now() - begin).as_micros() as u64
 }

@@ -25,8 +25,10 @@ use tracing::warn;
 
 use crate::plan::{Change, Plan};
 use crate::state::{self, Owed, State};
+use crate::sys::clock::now;
 use crate::sys::place::{Current, Places, Staged};
 use crate::sys::{self, Root, process};
+use crate::times::What;
 use crate::units::roles;
 use error::Why;
 use journal::{Entry, Journal, Side};
@@ -68,6 +70,7 @@ pub async fn apply(
     directory: &Path,
     audience: &mut impl Audience,
 ) -> Result<Outcome, Error> {
+    let begin = now();
     let untouched = |what| Error::Untouched { what };
     let _lock = lock(root, directory, untouched)?;
     let mut places = Places::new(root);
@@ -93,6 +96,7 @@ pub async fn apply(
         owe(memory.after.clone(), heard.left, &mut places, directory);
         return Ok(Outcome { changed: Vec::new(), wrong: heard.wrong });
     }
+    audience.took(What::Lock, begin);
     let journal = stage(&mut places, plan, memory.after, directory, audience).await?;
     if let Err(why) = commit(&journal, &mut places, plan, audience).await {
         return Err(undone(undo(&journal, &mut places, directory), why));
@@ -101,7 +105,10 @@ pub async fn apply(
     if heard.refused {
         return Err(unheard(&journal, &mut places, plan, memory, directory, audience, heard).await);
     }
-    if let Err(error) = journal.finish(&mut places, directory, Side::New) {
+    let begin = now();
+    let swept = journal.finish(&mut places, directory, Side::New);
+    audience.took(What::Sweep, begin);
+    if let Err(error) = swept {
         // The pass is done, as the state says; the next one sweeps what this one could not.
         warn!(stage = "apply", "{error}: {}", error.source);
     }
@@ -167,6 +174,7 @@ async fn stage(
     audience: &mut impl Audience,
 ) -> Result<Journal, Error> {
     let untouched = |what| Error::Untouched { what };
+    let begin = now();
     let pass = process::random_id();
     let state = state.clone().with_pass(&pass);
     let mut staged = Vec::new();
@@ -182,6 +190,7 @@ async fn stage(
         ));
         staged.push(file);
     }
+    audience.took(What::Write, begin);
     let mut refusals = Vec::new();
     for (change, file) in plan.changed().zip(&staged) {
         refusals.extend(audience.check(change, file.place().path()).await.err().map(|refusal| *refusal));
@@ -190,6 +199,7 @@ async fn stage(
         return Err(Error::Refused(refusals));
     }
     audience.before().await.map_err(|refusal| Error::Refused(vec![*refusal]))?;
+    let begin = now();
     for file in plan.removed() {
         let place = places.place(&file.path).map_err(|what| failed(&file.template, what))?;
         entries.extend(file.current.as_ref().map(|current| Entry::removal(&pass, &place, current)));
@@ -204,6 +214,7 @@ async fn stage(
     let written = journal.stage(places, directory).map_err(untouched)?;
     staged.iter().chain([&written]).try_for_each(Staged::flush).map_err(untouched)?;
     Journal::begin(places, directory, written).map_err(untouched)?;
+    audience.took(What::Flush, begin);
     staged.into_iter().for_each(Staged::leave);
     Ok(journal)
 }
@@ -224,11 +235,16 @@ async fn commit(
     plan: &Plan,
     audience: &mut impl Audience,
 ) -> Result<(), Why> {
+    let begin = now();
     journal.entries.iter().try_for_each(|entry| entry.commit(places))?;
     journal.flush(places)?;
+    audience.took(What::Rename, begin);
     verify(plan, audience).await?;
+    let begin = now();
     journal.state.commit(places)?;
-    Ok(journal.flush_state(places)?)
+    journal.flush_state(places)?;
+    audience.took(What::State, begin);
+    Ok(())
 }
 
 /// Each program once, however many files ask for it.

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod analyze;
 mod ask;
 mod dropin;
 mod explain;
@@ -40,6 +41,7 @@ use crate::report::{Report, Stage};
 use crate::schema;
 use crate::sys::{self, Root, caller};
 use crate::template::TemplateSet;
+use crate::times::What;
 use crate::transport::{self, Place, Source};
 
 /// The largest facts file.
@@ -125,6 +127,12 @@ enum Command {
     },
     /// Tell how far the agent that runs here is, or wait until it is that far
     Status(ask::Status),
+    /// Tell where the time went, in the first pass of this boot and in the last
+    Analyze {
+        /// Draw it instead
+        #[arg(long, conflicts_with = "json")]
+        svg: bool,
+    },
     /// Have the agent that runs here read configuration and environment again
     Reload,
     /// Tell the host that the agent has died; for its units
@@ -236,6 +244,7 @@ impl Cli {
             Command::Get { key, show_sensitive } => common.get(out, &key, show_sensitive),
             Command::Schema { ovf } => common.schema(out, ovf),
             Command::Status(wanted) => common.status(out, &wanted),
+            Command::Analyze { svg } => common.analyze(out, svg),
             Command::Reload => common.reload(out),
             Command::ReportFailure { is_final } => agent::run::last_words::tell(common.root()?, is_final),
             Command::Detect { facts } => common.detect(out, facts),
@@ -262,8 +271,10 @@ impl Common {
     /// The configuration for a pass. The files of one that was interrupted are put right whatever that is like, and before
     /// anything waits: services that start meanwhile should not read files of two passes.
     fn load_for_pass(&self, machine: &mut Machine) -> std::result::Result<Config, Problems> {
+        let begin = sys::clock::now();
         let layers = self.layers(&machine.root)?;
         let config = machine.load(&layers);
+        machine.times.took(What::Configuration, begin);
         let state = config.as_ref().map_or_else(|_| config::state_directory(&layers), |it| it.state.clone());
         if let Err(fault) = machine.recover(&state) {
             warn!(stage = "apply", "{}", fault.failure.message);
@@ -289,6 +300,7 @@ impl Common {
         let outcome = self.pass(&mut machine, &mut report);
         report.uptime_ms = sys::clock::now().as_millis() as u64;
         report.took_us = machine.took;
+        machine.times.pass_ends(outcome.is_ok(), &machine.root);
         if let Err(fault) = &outcome {
             report.stage = Stage::Failed;
             report.failure = Some(fault.for_report());

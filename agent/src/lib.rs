@@ -34,3 +34,4 @@ pub mod schema;
 pub mod secrets;
 pub mod state;
 pub mod sys;
+pub mod times;

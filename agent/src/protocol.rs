@@ -58,23 +58,33 @@ pub struct Answer {
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
+    /// Where the time went, in the words of [`crate::times`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub times: Option<String>,
 }
 
 impl Answer {
     /// It was done.
     pub fn ok(to: String) -> Self {
-        Self { to, ok: true, error: None }
+        Self { to, ok: true, error: None, times: None }
     }
 
     /// It was tried, and failed.
     pub fn failed(to: String, error: Failure) -> Self {
-        Self { to, ok: false, error: Some(error) }
+        Self { to, ok: false, error: Some(error), times: None }
     }
 
     /// It was not understood, or is not done.
     pub fn refused(to: String, code: &str, message: String) -> Self {
         let failure = Failure { stage: Part::Agent, code: code.to_owned(), message, is_final: true };
-        Self { to, ok: false, error: Some(failure) }
+        Self::failed(to, failure)
+    }
+
+    /// There is no request of this type.
+    pub fn unknown(to: String) -> Self {
+        let message =
+            "the type of this message is not known; there are ack, query, environment, reload and stop";
+        Self::refused(to, "UnknownRequest", message.to_owned())
     }
 }
 
@@ -100,6 +110,11 @@ pub enum FromHost {
     Environment(Sent),
     /// It wants configuration and document to be read again.
     Reload {
+        /// Names the request, so that the answer can be told.
+        id: String,
+    },
+    /// It asks where the time went. For programs of the same machine.
+    Times {
         /// Names the request, so that the answer can be told.
         id: String,
     },
@@ -131,7 +146,7 @@ impl fmt::Debug for Sent {
     }
 }
 
-/// The fields of `ack`, `query`, `reload` and `stop`.
+/// The fields of `ack`, `query`, `reload`, `times` and `stop`.
 #[derive(Deserialize)]
 struct Fields {
     boot: Option<String>,
@@ -168,6 +183,7 @@ fn message(line: &[u8]) -> Result<FromHost, Answer> {
             fields().and_then(|it| Some(FromHost::Ack { boot: it.boot?, session: it.session?, seq: it.seq? }))
         }
         "query" => fields().and_then(|it| Some(FromHost::Query { id: it.id? })),
+        "times" => fields().and_then(|it| Some(FromHost::Times { id: it.id? })),
         "reload" => fields().and_then(|it| Some(FromHost::Reload { id: it.id? })),
         "environment" if id.is_empty() => None,
         "environment" => serde_json::from_slice(line).ok().map(FromHost::Environment),
@@ -177,12 +193,7 @@ fn message(line: &[u8]) -> Result<FromHost, Answer> {
             }
             _ => None,
         },
-        _ => {
-            let message =
-                "the type of this message is not known; there are ack, query, environment, reload and stop"
-                    .to_owned();
-            return Err(Answer::refused(id.into_owned(), "UnknownRequest", message));
-        }
+        _ => return Err(Answer::unknown(id.into_owned())),
     };
     message.ok_or_else(|| {
         let message = format!("a message of type {kind} lacks a field, or one has another type or is empty");
@@ -243,7 +254,7 @@ mod tests {
             ("{\"type\":\"query\",\"id\":\"5\",\"id\":\"6\"}", "", "NotAMessage"),
         ] {
             let got = all(&mut inbox(), format!("{line}\n").as_bytes());
-            let [Err(Answer { to: got_to, ok: false, error: Some(failure) })] = &got[..] else {
+            let [Err(Answer { to: got_to, ok: false, error: Some(failure), .. })] = &got[..] else {
                 panic!("{line}: {got:?}");
             };
             assert_eq!((got_to.as_str(), failure.code.as_str()), (to, code), "{line}");

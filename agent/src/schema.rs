@@ -184,7 +184,7 @@ fn percent(text: &str) -> String {
 }
 
 /// Text for an XML element or attribute.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

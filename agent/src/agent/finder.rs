@@ -67,6 +67,7 @@ impl Finder {
                     false => info!(stage = "transport", "{what}; waiting up to {seconds:.1} s"),
                 }
             }
+            machine.times.waits(sight.drives, now);
             return Ok(Step::LookAt(moment));
         }
         machine.boot.close(&sight.seen);
@@ -89,6 +90,7 @@ impl Finder {
             poll.add(uevents, 0).map_err(outside)?;
         }
         loop {
+            machine.times.looks(clock::now());
             let sight = Sight::of(machine.here(), &self.settings, &machine.boot, Scope::Everywhere);
             match self.judge(machine, sight, clock::now())? {
                 Step::Over(document) => return Ok(document),

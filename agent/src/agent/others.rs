@@ -25,6 +25,8 @@ use crate::plan::{Change, Plan};
 use crate::report::Part;
 use crate::state::Owed;
 use crate::sys::Root;
+use crate::sys::clock;
+use crate::times::{Times, What};
 use crate::units::{self, Ended, Outcome, Role, Wanted, needs_reload, settle};
 
 /// How long a program may take.
@@ -35,6 +37,7 @@ const UNITS: Duration = Duration::from_secs(100);
 /// The programs and units of the machine that we run on.
 pub(super) struct Others<'a> {
     root: &'a Root,
+    times: &'a Times,
     bus: &'a Bus,
     hooks: &'a Hooks,
     hooked: &'a Hooked,
@@ -45,12 +48,13 @@ impl<'a> Others<'a> {
     /// Those of the machine in `root`, reached by `bus`, for a pass of this generation.
     pub(super) fn new(
         root: &'a Root,
+        times: &'a Times,
         bus: &'a Bus,
         hooks: &'a Hooks,
         hooked: &'a Hooked,
         generation: u64,
     ) -> Self {
-        Self { root, bus, hooks, hooked, generation }
+        Self { root, times, bus, hooks, hooked, generation }
     }
 
     /// Runs a hook.
@@ -61,7 +65,10 @@ impl<'a> Others<'a> {
             return Ok(());
         }
         let Some(call) = &self.hooked.call else { return Ok(()) };
-        call.run(self.root, self.bus, hook, self.generation, self.hooks.timeout).await?;
+        self.times.begins(What::Hook, &name);
+        let ended = call.run(self.root, self.bus, hook, self.generation, self.hooks.timeout).await;
+        self.times.ends(What::Hook);
+        ended?;
         info!(stage = "hooks", "hook {name} is done");
         Ok(())
     }
@@ -78,7 +85,18 @@ impl<'a> Others<'a> {
             return Ok(());
         }
         debug!(stage = "apply", template = subject, program = argv.first(), "running {}", kind.as_str());
-        Order::new(self.root, kind, subject, argv, file, PROGRAM)?.run(self.bus).await
+        let what = match kind {
+            Kind::Check => What::Check,
+            Kind::Verify => What::Verify,
+            _ => What::OnChange,
+        };
+        self.times.begins(what, subject);
+        let ended = match Order::new(self.root, kind, subject, argv, file, PROGRAM) {
+            Ok(order) => order.run(self.bus).await,
+            Err(refusal) => Err(refusal),
+        };
+        self.times.ends(what);
+        ended
     }
 
     /// Programs are for machines without systemd, as units are for those with it.
@@ -101,7 +119,12 @@ impl<'a> Others<'a> {
     async fn units(&self, systemd: Systemd, plan: &Plan, roles: &[Role], owed: &Owed) -> Heard {
         let wanted =
             Wanted { reload: needs_reload(plan.paths()), roles: roles.to_vec(), units: owed.units.clone() };
+        let names: Vec<&str> = wanted.units.keys().map(String::as_str).collect();
+        if !wanted.is_empty() {
+            self.times.begins(What::Units, &names.join(", "));
+        }
         let outcomes = settle(systemd, wanted, UNITS).await;
+        self.times.ends(What::Units);
         for outcome in &outcomes {
             info!(stage = "units", unit = outcome.unit, result = outcome.result(), "{outcome}");
         }
@@ -140,6 +163,10 @@ impl Audience for Others<'_> {
 
     async fn verify(&mut self, template: &str, argv: &[String]) -> Result<(), Box<Refusal>> {
         self.run(Kind::Verify, template, argv, None).await
+    }
+
+    fn took(&mut self, what: What, begin: clock::Moment) {
+        self.times.took(what, begin);
     }
 
     async fn hear(&mut self, plan: &Plan, roles: &[Role], owed: &Owed) -> Heard {

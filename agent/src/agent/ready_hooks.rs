@@ -15,6 +15,7 @@ use super::shutdown::LastCall;
 use crate::bus::Bus;
 use crate::hooks::{Hook, Hooks, Moment};
 use crate::sys::Root;
+use crate::times::{Times, What};
 
 /// Hooks that wait for the guest to be ready, and what they are told.
 #[derive(Debug)]
@@ -33,11 +34,14 @@ impl ReadyHooks {
     }
 
     /// Runs them; how many have failed.
-    pub(super) async fn run(&self, root: &Root, bus: &Bus) -> usize {
+    pub(super) async fn run(&self, root: &Root, bus: &Bus, times: &Times) -> usize {
         let LastCall { call, generation } = &self.told;
         let mut failed = 0;
         for hook in &self.list {
-            match call.run(root, bus, hook, *generation, self.limit).await {
+            times.begins(What::Hook, &hook.full_name());
+            let ended = call.run(root, bus, hook, *generation, self.limit).await;
+            times.ends(What::Hook);
+            match ended {
                 Ok(()) => info!(stage = "hooks", "hook {} is done", hook.full_name()),
                 Err(refusal) => {
                     failed += 1;

@@ -39,6 +39,7 @@ use crate::sys::poll::Poll;
 use crate::sys::signals::Wish;
 use crate::sys::uevent::Uevents;
 use crate::sys::{Error, Root};
+use crate::times::Times;
 use crate::transport::Source;
 use crate::watch::Watch;
 use control::Clients;
@@ -118,6 +119,7 @@ pub fn run(
     let reporters = Reporters::of(&machine.root, &machine.verdict);
     let mut running = Running {
         root: Rc::clone(&machine.root),
+        times: machine.times.clone(),
         machine: Some(machine),
         options,
         poll,
@@ -163,6 +165,7 @@ pub fn run(
 
 struct Running {
     root: Rc<Root>,
+    times: Times,
     /// Nobody's while a pass has it.
     machine: Option<Machine>,
     options: Options,

@@ -10,12 +10,13 @@ use std::path::Path;
 use tracing::debug;
 use zeroize::Zeroizing;
 
-use super::{Fault, Machine, Received, Result, micros_since};
+use super::{Fault, Machine, Received, Result};
 use crate::config::Config;
 use crate::parameters::{Generated, Parameters, Value};
 use crate::secrets;
 use crate::state::Instance;
 use crate::sys::{Root, clock};
+use crate::times::What;
 
 /// The secrets that a pass makes.
 #[derive(Debug, Default)]
@@ -95,7 +96,7 @@ impl Machine {
             .parameters
             .evaluate(received.map(|received| &received.environment), &kept.secrets)
             .map_err(|violations| Fault::parameters(&violations, received.is_some()))?;
-        self.took.parameters = micros_since(begin);
+        self.took.parameters = self.times.took(What::Parameters, begin);
         for (name, value) in parameters.iter() {
             let set = if *value == Value::Null { "not set" } else { "set" };
             debug!(stage = "parameters", parameter = name, "{set}");

@@ -10,6 +10,8 @@ use std::path::Path;
 use crate::checks::Refusal;
 use crate::plan::{Change, Plan};
 use crate::state::Owed;
+use crate::sys::clock::Moment;
+use crate::times::What;
 use crate::units::Role;
 
 /// Programs that judge files, and units and programs that hear of them.
@@ -31,6 +33,9 @@ pub trait Audience {
     /// # Errors
     /// It is not.
     fn verify(&mut self, template: &str, argv: &[String]) -> impl Future<Output = Result<(), Box<Refusal>>>;
+
+    /// Hears that all the time since `begin` went into this.
+    fn took(&mut self, _what: What, _begin: Moment) {}
 
     /// Lets everybody hear of the files that `plan` has changed, be they the new ones or the old ones again; of what units are
     /// to be; and of what is owed. Where that is nothing, nobody is asked.

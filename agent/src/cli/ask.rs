@@ -1,4 +1,4 @@
-//! `status` and `reload`: what the agent that runs here is asked, by its control socket.
+//! `status`, `reload` and the record for `analyze`: what the agent that runs here is asked, by its control socket.
 //!
 //! Decides how long is waited, how an answer looks, and which exit status follows from it. What is said on the socket is
 //! decided in `protocol`: it is what the host says, too.
@@ -18,6 +18,7 @@ use crate::protocol::FromGuest;
 use crate::report::{Part, Report, Stage};
 use crate::sys::clock::{Moment, now};
 use crate::sys::{Error, control};
+use crate::times;
 
 /// An answer to a question is there at once.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -143,6 +144,22 @@ impl Common {
                 None => return Err(silent()),
             }
         }
+    }
+
+    /// Where the time went, in the words of [`times`]: by the process that runs, or else as the last one has left it.
+    pub(super) fn times(&self) -> Result<String> {
+        let mut line = match self.ask("times") {
+            Ok(line) => line,
+            Err(fault) if fault.is_gone() => return times::left(&self.root()?).ok_or(fault),
+            Err(fault) => return Err(fault),
+        };
+        let until = now() + ANSWER;
+        while let Some(said) = line.next(until)? {
+            if let FromGuest::Answer(answer) = said {
+                return answer.times.ok_or_else(silent);
+            }
+        }
+        Err(silent())
     }
 
     fn ask(&self, what: &str) -> Result<Line> {

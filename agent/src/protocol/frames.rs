@@ -12,8 +12,9 @@ use zeroize::Zeroizing;
 use super::{Answer, FRAME_LIMIT, FromGuest, FromHost, message};
 use crate::report::Report;
 
-/// With so many answers waiting to be said nothing more is read, so none is lost and none is too many.
+/// With so many answers waiting to be said, or so many bytes of them, nothing more is read, so none is lost and none is too many.
 const ANSWER_LIMIT: usize = 64;
+const BYTES_LIMIT: usize = 64 * 1024;
 
 /// Puts a message into its frame.
 fn frame(message: &FromGuest) -> Vec<u8> {
@@ -136,7 +137,8 @@ impl Outbox {
 
     /// Whether so many answers wait to be said that nothing more should be asked.
     pub fn is_full(&self) -> bool {
-        self.answers.len() >= ANSWER_LIMIT
+        let bytes: usize = self.answers.iter().map(Vec::len).sum();
+        self.answers.len() >= ANSWER_LIMIT || bytes >= BYTES_LIMIT
     }
 
     /// Drops the oldest answer if there are too many.
@@ -277,7 +279,9 @@ mod tests {
                     match message {
                         Ok(FromHost::Query { id } | FromHost::Reload { id }) => taken.push(id),
                         Ok(FromHost::Environment(sent)) => taken.push(sent.id),
-                        Ok(FromHost::Ack { .. } | FromHost::Stop { .. }) => panic!("nobody said so"),
+                        Ok(FromHost::Ack { .. } | FromHost::Stop { .. } | FromHost::Times { .. }) => {
+                            panic!("nobody said so")
+                        }
                         Err(_) => lost += 1,
                     }
                 }

@@ -218,6 +218,12 @@ impl Gates {
             .collect()
     }
 
+    /// All of them by their names, and since when they are passed.
+    pub fn passed(&self) -> impl Iterator<Item = (&str, Option<Moment>)> {
+        let since = |gate: &Gate| Some(gate.turned).filter(|_| gate.is_passed());
+        self.gates.iter().map(move |gate| (gate.name.as_str(), since(gate)))
+    }
+
     /// The time left; nothing where none is counted.
     pub fn left(&self, now: Moment) -> Option<Duration> {
         (self.standing == Standing::Waiting).then(|| self.until.saturating_sub(now))

@@ -53,6 +53,12 @@ pub(crate) const ALL: &[Source] = &[
         text: "docs/systemd.md",
     },
     Source {
+        name: "ovf-agent-analyze",
+        section: 7,
+        summary: "where the time of a guest's boot went",
+        text: "docs/analyze.md",
+    },
+    Source {
         name: "ovf-agent-platforms",
         section: 7,
         summary: "how platforms attach the OVF environment",

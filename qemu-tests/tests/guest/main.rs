@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a test runner talks to the terminal")]
 
 mod aarch64;
+mod analyze;
 mod appliance;
 mod apply;
 mod boot;
@@ -90,6 +91,7 @@ fn main() -> ExitCode {
         hotplug::TRIALS,
         environment::TRIALS,
         gates::TRIALS,
+        analyze::TRIALS,
         guestinfo::TRIALS,
         cases::TRIALS,
         harness::TRIALS,

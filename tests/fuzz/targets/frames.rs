@@ -19,7 +19,7 @@ fn hear(said: &[u8], size: usize) -> Vec<String> {
     for mut piece in said.chunks(size).chain([&last[..]]) {
         while let Some(message) = inbox.take(&mut piece) {
             match &message {
-                Ok(FromHost::Query { id } | FromHost::Reload { id }) => {
+                Ok(FromHost::Query { id } | FromHost::Reload { id } | FromHost::Times { id }) => {
                     assert!((1..=ID_LIMIT).contains(&id.len()))
                 }
                 Err(answer) => assert!(!answer.ok && answer.to.len() <= ID_LIMIT),

@@ -39,6 +39,13 @@ impl Running {
         Some((conditions, siblings.unwrap_or_default()))
     }
 
+    /// Has it recorded how far they are.
+    pub(super) fn note_gates(&self) {
+        if let Some(waiting) = &self.waiting {
+            self.times.gates(waiting.begin, waiting.gates.passed());
+        }
+    }
+
     /// There are none any more, nor anything that their programs have printed.
     pub(super) fn forget_gates(&mut self) {
         self.waiting = None;
@@ -172,6 +179,8 @@ impl Running {
         });
         if is_news && standing == Standing::Ready {
             info!(stage = "gates", uptime_ms = now.as_millis() as u64, "ready");
+            self.note_gates();
+            self.times.ready(now, &self.root);
             self.start_hooks();
         }
     }

@@ -106,6 +106,7 @@ fn say(root: &Root, report: &Report, port: std::path::PathBuf) -> Result<Exit> {
                         return Ok(Exit::Done);
                     }
                 }
+                Ok(FromHost::Times { id }) => link.outbox.answer(Answer::unknown(id)),
                 Ok(FromHost::Environment(sent)) => link.outbox.answer(refused(sent.id)),
                 Ok(FromHost::Query { id } | FromHost::Reload { id } | FromHost::Stop { id, .. }) => {
                     link.outbox.answer(refused(id));

@@ -289,6 +289,8 @@ impl Running {
 
     /// A look is over.
     fn looked(&mut self, purpose: Purpose, begin: Moment, sight: Result<Sight>) {
+        self.note_gates();
+        self.times.looks(begin);
         let candidates = if sight.is_err() { self.candidates() } else { Vec::new() };
         let Some(machine) = &mut self.machine else { return };
         let seen = sight.as_ref().map_or(&candidates, |sight| &sight.seen);
@@ -332,13 +334,18 @@ impl Running {
                 (sight.and_then(Sight::outcome), begin, requests)
             }
         };
-        machine.took.transport = (now() - begin).as_micros() as u64;
         let found = match &document {
             Ok(document) => document.as_ref().map(Document::digest),
             Err(fault) => Some(fault.failure.message.clone()),
         };
         let is_news = found.is_some() && found != self.looks.seen;
         let is_lost = found.is_none() && self.has_lost(requests.is_some());
+        if (is_news || requests.is_some())
+            && !is_lost
+            && let Some(machine) = &mut self.machine
+        {
+            machine.took.transport = self.times.found(begin, document.as_ref().ok().and_then(Option::as_ref));
+        }
         if is_news || is_lost {
             self.looks.seen = found;
         }

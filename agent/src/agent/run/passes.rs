@@ -24,6 +24,7 @@ use crate::protocol::Answer;
 use crate::report::{Failure, Report, Stage};
 use crate::sys::Error;
 use crate::sys::clock::{Moment, now};
+use crate::times::What;
 use crate::transport::{Document, Source};
 use crate::watch::{Cause, Request};
 
@@ -97,7 +98,10 @@ impl Running {
 
     fn reload(&mut self, requests: Vec<Request>) {
         self.pass_begins();
-        match (self.options.load)(&self.root) {
+        let begin = now();
+        let config = (self.options.load)(&self.root);
+        self.times.took(What::Configuration, begin);
+        match config {
             Ok(config) => {
                 self.config = Some(Rc::new(config));
                 match self.searching {
@@ -253,12 +257,14 @@ impl Running {
             return self.fail(fault);
         }
         fault.log();
+        self.times.pass_ends(false, &self.root);
         self.reporter.note(|report| report.failure = Some(fault.for_report()));
         self.back_at(stage);
     }
 
     pub(super) fn fail(&mut self, fault: &Fault) {
         fault.log();
+        self.times.pass_ends(false, &self.root);
         self.forget_gates();
         self.report(|report| {
             report.stage = Stage::Failed;

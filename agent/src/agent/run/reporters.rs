@@ -102,6 +102,8 @@ impl Running {
 
     /// A later pass begins.
     pub(super) fn pass_begins(&mut self) {
+        self.note_gates();
+        self.times.pass_begins(now());
         if let Some(service) = &mut self.reporters.service {
             service.reloading(now());
             service.go_on(&self.poll, now());

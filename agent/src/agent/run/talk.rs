@@ -120,6 +120,12 @@ impl Running {
                 }
             }
             Ok(FromHost::Query { id }) => self.answer(from, Answer::ok(id)),
+            Ok(FromHost::Times { id }) if from == HOST => self.answer(from, Answer::unknown(id)),
+            Ok(FromHost::Times { id }) => {
+                self.note_gates();
+                let times = Some(self.times.to_text());
+                self.answer(from, Answer { times, ..Answer::ok(id) });
+            }
             Ok(FromHost::Stop { id, boot: Some(boot), .. }) if boot != self.reporter.report().boot => {
                 let message = "this is another boot than the one that was to be stopped";
                 self.answer(from, Answer::refused(id, "OtherBoot", message.to_owned()));

@@ -43,8 +43,8 @@ impl Running {
         let Some(hooks) = self.ready_hooks.clone().filter(|_| self.root.is_system()) else { return };
         let bus = Bus::new(&self.root).and_then(|bus| self.poll.add(&bus, HOOKS).map(|()| Rc::new(bus)));
         let told = bus.and_then(|bus| {
-            let (root, by) = (Rc::clone(&self.root), Rc::clone(&bus));
-            let conversation = bus.start(async move { hooks.run(&root, &by).await });
+            let (root, by, times) = (Rc::clone(&self.root), Rc::clone(&bus), self.times.clone());
+            let conversation = bus.start(async move { hooks.run(&root, &by, &times).await });
             self.telling = Some(Telling { conversation, bus, again: false });
             self.step_hooks()
         });
