@@ -216,6 +216,32 @@ fn explain_tells_where_each_line_comes_from() {
 }
 
 #[test]
+fn explain_waits_for_no_environment_where_no_template_can_write_the_file() {
+    let machine = Machine::new("servers = { key = \"db.servers\", type = \"list<string>\" }\n");
+    machine.write(
+        "root/etc/ovf-agent/templates/b.tera",
+        "+++\npath = \"/etc/servers/{index}.conf\"\nfor-each = \"servers\"\n+++\n{{ item }}\n",
+    );
+    for (path, want) in [
+        ("a", 64),
+        ("etc/a", 64),
+        ("/etc/nothing", 64),
+        ("/etc/servers/1.conf/more", 64),
+        ("/etc/servers", 64),
+        // These depend on what is in the drive, and that is not there yet.
+        ("/etc/a", 75),
+        ("/etc//./a", 75),
+        ("/etc/servers/1.conf", 75),
+    ] {
+        let said =
+            machine.command(&["explain", path, "--source", "iso:/nonexistent/sr0"]).output().expect("runs");
+        assert_eq!(said.status.code(), Some(want), "{path}: {said:?}");
+        let is_told = text(&said.stderr).contains("no template writes");
+        assert_eq!(is_told, want == 64, "{path}: {said:?}");
+    }
+}
+
+#[test]
 fn a_misspelt_command_is_answered_with_the_right_one() {
     let output = agent(&["aply"]).output().expect("runs");
     assert!(text(&output.stderr).contains("'apply'"), "{output:?}");

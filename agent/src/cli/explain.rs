@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Component, Path};
 
 use serde_json::json;
 
@@ -30,14 +30,20 @@ impl Common {
     pub(super) fn explain(&self, out: &mut impl Write, path: &Path) -> Result<Exit> {
         let mut machine = Machine::new(self.root()?);
         let config = self.config(&machine.root)?;
+        let nobody = || {
+            let path = printable::text(&path.display().to_string());
+            Fault::usage(format!(
+                "no template writes {path} now; name a file as the path in its template does"
+            ))
+        };
+        let templates = config.templates().map_err(|problems| Fault::configuration(&problems))?;
+        // No drive is waited for where the answer does not depend on what it holds.
+        if !templates.paths().any(|written| may_become(written, path)) {
+            return Err(nobody());
+        }
         let received = self.received(&mut machine, &config)?;
         let (explained, parameters) = machine.explain(&config, received.as_ref(), path)?;
-        let Some(explained) = explained else {
-            return Err(Fault::usage(format!(
-                "no template writes {} now",
-                printable::text(&path.display().to_string())
-            )));
-        };
+        let explained = explained.ok_or_else(nobody)?;
         let sources = Sources {
             declared: &config.parameters,
             parameters: &parameters,
@@ -50,6 +56,14 @@ impl Common {
         sources.print(out).or_else(written)?;
         Ok(Exit::Done)
     }
+}
+
+/// Whether a path that is written so may be this one, with some environment: a component with a place in it may be any name.
+fn may_become(written: &Path, path: &Path) -> bool {
+    let same =
+        |(a, b): (Component<'_>, Component<'_>)| a == b || a.as_os_str().to_string_lossy().contains('{');
+    written.components().count() == path.components().count()
+        && written.components().zip(path.components()).all(same)
 }
 
 impl Sources<'_> {
