@@ -241,6 +241,31 @@ fn explain_waits_for_no_environment_where_no_template_can_write_the_file() {
     }
 }
 
+/// What stands in the wrong place may be a secret, whatever its parameter says of itself: the position tells which value is meant.
+#[test]
+fn no_value_of_a_broken_configuration_is_in_what_is_said_of_it() {
+    for (declaration, want) in [
+        ("\"s3cr3t\"", "invalid type: string, expected { key"),
+        ("{ key = \"x\", type = \"int\", sensitive = true, default = \"s3cr3t\" }", "does not fit its type"),
+        ("{ key = \"x\", type = \"string\", sensitive = true, one-of = \"s3cr3t\" }", "expected a list"),
+        (
+            "{ key = \"x\", type = \"string\", one-of = [\"a\"], default = \"s3cr3t\" }",
+            "one of the declared values",
+        ),
+        ("{ key = \"x\", type = \"int\", sensitive = \"s3cr3t, expected a string\" }", "expected a boolean"),
+        ("{ key = \"x\", type = \"int\", required = \"`s3cr3t`\" }", "expected a boolean"),
+        ("[\"s3cr3t\"]", "invalid type: sequence"),
+    ] {
+        let machine = Machine::new(&format!("x = {declaration}\n"));
+        for command in ["check", "apply"] {
+            let said = machine.run(&[command]);
+            let all = text(&said.stdout) + &text(&said.stderr);
+            assert_eq!(said.status.code(), Some(78), "{declaration}: {all}");
+            assert!(all.contains(want) && !all.contains("s3cr3t"), "{declaration}: {all}");
+        }
+    }
+}
+
 #[test]
 fn a_misspelt_command_is_answered_with_the_right_one() {
     let output = agent(&["aply"]).output().expect("runs");

@@ -298,6 +298,13 @@ const WORDS: [(&str, &str); 5] = [
 
 /// What the TOML reader says, with what may have been meant by an unknown key.
 pub(crate) fn plainly(message: &str) -> String {
+    // A value in the wrong place may be a secret; its position tells which it is.
+    let masked = message.strip_prefix("invalid ").and_then(|said| {
+        let (said, expected) = said.rsplit_once(", expected ")?;
+        let kind = said[..said.find(['"', '`'])?].trim_end();
+        Some(format!("invalid {kind}, expected {expected}"))
+    });
+    let message = masked.as_deref().unwrap_or(message);
     let mut message = WORDS.iter().fold(message.to_owned(), |said, (from, to)| said.replace(from, to));
     if message.starts_with("unknown field ") {
         // unknown field `x`, expected one of `a`, `b`
@@ -326,12 +333,17 @@ mod tests {
             ("unknown field `x`, expected `absent`", "unknown field `x`, expected `absent`"),
             (
                 "invalid type: string \"a\", expected a sequence",
-                "invalid type: string \"a\", expected a list; write [\"...\"]",
+                "invalid type: string, expected a list; write [\"...\"]",
             ),
             (
                 "invalid type: integer `5`, expected a string",
-                "invalid type: integer `5`, expected text; write it between quotes",
+                "invalid type: integer, expected text; write it between quotes",
             ),
+            (
+                "invalid type: string \"a`, expected \\\"b\\\", expected a string\", expected a boolean",
+                "invalid type: string, expected a boolean",
+            ),
+            ("invalid length 3, expected a pair", "invalid length 3, expected a pair"),
         ] {
             assert_eq!(plainly(said), want);
         }
