@@ -241,6 +241,39 @@ fn explain_waits_for_no_environment_where_no_template_can_write_the_file() {
     }
 }
 
+/// Without an image nobody knows what it has, but a script that names no interpreter starts nowhere.
+#[test]
+fn check_tells_of_hooks_that_cannot_be_started() {
+    let machine = Machine::new("");
+    for (name, text) in
+        [("10-none", "echo hello\n"), ("20-away", "#!/usr/bin/python3\n"), ("30-good", "#!/bin/sh\n")]
+    {
+        let path = format!("root/etc/ovf-agent/hooks.d/first-boot/{name}");
+        machine.write(&path, text);
+        fs::set_permissions(machine.path(&path), fs::Permissions::from_mode(0o755)).expect("set");
+    }
+    machine.write("root/bin/sh", "");
+    machine.write("root/etc/passwd", "root:x:0:0::/:/bin/sh\n");
+    machine.write("root/etc/group", "root:x:0:\n");
+    fs::set_permissions(machine.path("root/bin/sh"), fs::Permissions::from_mode(0o755)).expect("set");
+    let config = machine.path("root/etc/ovf-agent");
+    let alone = agent(&["check", "--config"]).arg(config).output().expect("runs");
+    for (said, want) in [(machine.run(&["check"]), 2), (alone, 1)] {
+        let text = text(&said.stdout);
+        assert_eq!(said.status.code(), Some(78), "{text}");
+        assert_eq!(text.matches("hooks.d/first-boot/").count(), want, "{text}");
+        assert!(
+            text.contains("hooks.d/first-boot/10-none: cannot be started: its first line names"),
+            "{text}"
+        );
+        assert_eq!(
+            text.contains("the image has no program /usr/bin/python3; install it"),
+            want == 2,
+            "{text}"
+        );
+    }
+}
+
 /// What stands in the wrong place may be a secret, whatever its parameter says of itself: the position tells which value is meant.
 #[test]
 fn no_value_of_a_broken_configuration_is_in_what_is_said_of_it() {
@@ -249,7 +282,7 @@ fn no_value_of_a_broken_configuration_is_in_what_is_said_of_it() {
         ("{ key = \"x\", type = \"int\", sensitive = true, default = \"s3cr3t\" }", "does not fit its type"),
         ("{ key = \"x\", type = \"string\", sensitive = true, one-of = \"s3cr3t\" }", "expected a list"),
         (
-            "{ key = \"x\", type = \"string\", one-of = [\"a\"], default = \"s3cr3t\" }",
+            "{ key = \"x\", type = \"string\", sensitive = true, one-of = [\"a\"], default = \"s3cr3t\" }",
             "one of the declared values",
         ),
         ("{ key = \"x\", type = \"int\", sensitive = \"s3cr3t, expected a string\" }", "expected a boolean"),

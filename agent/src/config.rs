@@ -9,6 +9,7 @@
 mod complaints;
 mod files;
 mod image;
+mod interpreter;
 mod merge;
 mod ready;
 mod roles;
@@ -227,7 +228,7 @@ impl Config {
     }
 
     /// What would be wrong with it in an image, though it is valid in itself: conditions that are never true, derived values
-    /// that look as if they lacked their braces, gates that are hardly meant, and, where the image is at hand, accounts and
+    /// that look as if they lacked their braces, gates that are hardly meant, hooks that cannot be started, and, where the image is at hand, accounts and
     /// programs that it does not have.
     ///
     /// # Errors
@@ -239,6 +240,7 @@ impl Config {
         };
         let mut problems = templates.lint(&self.parameters);
         problems.extend(self.gate_doubts.iter().cloned());
+        problems.extend(interpreter::check(&self.hooks, image));
         if let Some(image) = image {
             problems.extend(image::check(templates, &self.gate_needs, image)?);
         }

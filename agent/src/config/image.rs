@@ -122,7 +122,7 @@ fn no_account(key: &str, name: &str, kind: &str, file: &str) -> String {
     )
 }
 
-fn is_absence(error: &io::Error) -> bool {
+pub(super) fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
