@@ -274,6 +274,37 @@ fn check_tells_of_hooks_that_cannot_be_started() {
     }
 }
 
+#[test]
+fn with_json_an_error_is_json_too_and_said_once_more_to_people() {
+    let machine = Machine::new("");
+    let broken = Machine::new("[nonsense]\n");
+    let late = ["--source", "iso:/nonexistent/sr0"];
+    for (machine, arguments, source, code, exit) in [
+        (&machine, &["plan"][..], &late[..], "SourceNotThere", 75),
+        (&machine, &["env"], &late, "SourceNotThere", 75),
+        (&machine, &["get", "nothing"], &[], "Usage", 64),
+        (&machine, &["explain", "/etc/nothing"], &[], "Usage", 64),
+        (&machine, &["status"], &[], "NotRunning", 75),
+        (&machine, &["reload"], &[], "NotRunning", 75),
+        (&machine, &["analyze"], &[], "NotRunning", 75),
+        (&machine, &["detect", "--facts", "/nonexistent"], &[], "Unavailable", 1),
+        (&broken, &["plan"], &[], "ConfigurationInvalid", 78),
+        (&broken, &["schema", "--ovf"], &[], "ConfigurationInvalid", 78),
+    ] {
+        let said = machine.command(arguments).args(source).arg("--json").output().expect("runs");
+        let error = &json(&said)["error"];
+        assert_eq!((said.status.code(), error["code"].as_str()), (Some(exit), Some(code)), "{said:?}");
+        let message = error["message"].as_str().expect("text");
+        assert!(!message.is_empty() && text(&said.stderr).contains(message), "{said:?}");
+        assert!(error["stage"].is_string() && error["final"].is_boolean(), "{said:?}");
+        let plain = machine.command(arguments).args(source).output().expect("runs");
+        assert!(plain.stdout.is_empty() && plain.stderr == said.stderr, "{plain:?}");
+    }
+    // Of a pass there is one answer, its report.
+    let said = broken.run(&["apply", "--json"]);
+    assert_eq!(json(&said)["failure"]["code"], "ConfigurationInvalid");
+}
+
 /// What stands in the wrong place may be a secret, whatever its parameter says of itself: the position tells which value is meant.
 #[test]
 fn no_value_of_a_broken_configuration_is_in_what_is_said_of_it() {

@@ -194,6 +194,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     let service = matches!(cli.command, Command::Run);
     let usual =
         if service || matches!(cli.command, Command::Apply) { LevelFilter::INFO } else { LevelFilter::WARN };
+    // A pass is answered by its report, also where it has failed.
+    let is_answered = cli.common.json && !service && !matches!(cli.command, Command::Apply);
     let has_journal = log::init(cli.common.log.unwrap_or(usual), service);
     let mut out = io::stdout().lock();
     match cli.run(&mut out).and_then(|exit| flush(&mut out).map(|()| exit)) {
@@ -203,6 +205,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             fault.exit
         }
         Err(fault) => {
+            if is_answered {
+                let _ = out.write_all(&error_json(&fault));
+            }
             let message = printable::lines(&fault.failure.message);
             // Problems with a position have a line each, in the form that editors jump to.
             let _ = match message.contains('\n') {
@@ -212,6 +217,14 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             fault.exit
         }
     }
+}
+
+/// An error as programs read it, as in answers and reports.
+fn error_json(fault: &Fault) -> Vec<u8> {
+    let mut line = b"{\"error\":".to_vec();
+    serde_json::to_writer(&mut line, &fault.failure).expect("plain data");
+    line.extend_from_slice(b"}\n");
+    line
 }
 
 fn flush(out: &mut impl Write) -> Result<()> {
