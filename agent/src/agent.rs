@@ -371,7 +371,7 @@ impl Machine {
             debug!(stage = "apply", template = file.template, path = %file.path.display(), "removed");
         }
         let settled = match wrong.is_empty() {
-            true if after.hooks.owed.is_empty() || !self.root.is_system() => Ok(()),
+            true if after.hooks.owed.is_empty() || !self.root.is_up() => Ok(()),
             true => self.pay_hooks(config, &others).await,
             false => {
                 Err(Fault::units(format!("the files are right, but not everybody has taken them: {wrong}")))

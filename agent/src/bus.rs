@@ -99,9 +99,9 @@ impl Bus {
         Self::with_socket(Self::has_systemd(root).then_some(Path::new(PRIVATE)))
     }
 
-    /// Whether systemd is at hand there.
+    /// Whether systemd is at hand there. In a chroot it may be reached, and would start units in another root.
     pub fn has_systemd(root: &Root) -> bool {
-        root.is_system() && crate::sys::process::euid() == 0 && root.exists(BOOTED)
+        root.is_up() && crate::sys::process::euid() == 0 && root.exists(BOOTED)
     }
 
     /// For a machine whose systemd does not answer any more, but which has to go down.

@@ -117,7 +117,7 @@ pub struct Asked<'a> {
     pub version: Option<&'a str>,
     /// Whether files change.
     pub changes: bool,
-    /// Whether they are run at all: not under a root that stands for another machine.
+    /// Whether they are run at all: not under a root that stands for another machine, or is still to start.
     pub can_run: bool,
 }
 

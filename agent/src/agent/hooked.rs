@@ -46,7 +46,7 @@ impl Machine {
             warn!(stage = "hooks", "{problem}");
         }
         let version = config.version.as_deref();
-        let asked = Asked { version, changes: plan.has_changes(), can_run: self.root.is_system() };
+        let asked = Asked { version, changes: plan.has_changes(), can_run: self.root.is_up() };
         let (before, remembered) = next.hooks.due(&config.hooks, asked);
         let call = (!config.hooks.list.is_empty()).then(|| {
             let changed = plan.changed().map(|change| change.rendered.path.as_path());

@@ -2,7 +2,7 @@
 //!
 //! Decides for how long each is asked, and what it means for the files that somebody cannot do with them; how it is asked, is
 //! decided in `checks` and `units`, and when in `apply`. Under a root that stands for another machine nobody is asked, for its
-//! programs and units are not running.
+//! programs and units are not running. In a chroot, such as an initramfs makes, programs judge files, and nobody hears of them yet.
 //!
 //! Files are taken back for whoever was asked because of them, and for a role. Not for a debt of an earlier pass, which would
 //! keep all later ones from being applied; and not for a unit that takes longer than we wait: it may be right, and a
@@ -60,8 +60,8 @@ impl<'a> Others<'a> {
     /// Runs a hook.
     pub(super) async fn hook(&self, hook: &Hook) -> Result<(), Box<Refusal>> {
         let name = hook.full_name();
-        if !self.root.is_system() {
-            info!(stage = "hooks", "hook {name} is not run under --root");
+        if !self.root.is_up() {
+            info!(stage = "hooks", "hook {name} is not run under --root, or in a chroot");
             return Ok(());
         }
         let Some(call) = &self.hooked.call else { return Ok(()) };
@@ -172,6 +172,12 @@ impl Audience for Others<'_> {
     async fn hear(&mut self, plan: &Plan, roles: &[Role], owed: &Owed) -> Heard {
         match self.bus.systemd() {
             _ if !self.root.is_system() => Heard::default(),
+            // Units will read the new files when they start. What programs make of files is still to be made.
+            _ if !self.root.is_up() => {
+                let mut left = plan.debts.clone();
+                left.on_change.extend(owed.on_change.iter().cloned());
+                Heard { left, ..Heard::default() }
+            }
             Some(systemd) => self.units(systemd, plan, roles, owed).await,
             None => self.programs(plan, owed).await,
         }

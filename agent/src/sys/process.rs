@@ -1,6 +1,7 @@
 //! This process: what program it is, who it runs as, what its standard error is, what its service manager told it.
 
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 
 /// The effective user, 0 for root.
 pub fn euid() -> u32 {
@@ -10,6 +11,13 @@ pub fn euid() -> u32 {
 /// The effective group.
 pub fn egid() -> u32 {
     nix::unistd::getegid().as_raw()
+}
+
+/// Whether PID 1 has another root than we have: an initramfs runs us in the root file system to be. Where that cannot be told, it
+/// has the same; we may not look without `CAP_SYS_PTRACE`.
+pub fn is_in_chroot() -> bool {
+    let identity = |path| std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()));
+    matches!((identity("/proc/1/root"), identity("/")), (Ok(theirs), Ok(ours)) if theirs != ours)
 }
 
 /// Whether a service manager connected our output to a journal (systemd.exec(5), `$JOURNAL_STREAM`).

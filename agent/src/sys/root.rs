@@ -59,6 +59,12 @@ impl Root {
         self.path == Path::new("/")
     }
 
+    /// Whether programs and units of the machine run. In a chroot files, owners and devices are the machine's own, but it is still to
+    /// start.
+    pub fn is_up(&self) -> bool {
+        self.is_system() && !super::process::is_in_chroot()
+    }
+
     /// A path of this tree as a path of the machine we run on, to show to people.
     pub fn outside(&self, path: &Path) -> PathBuf {
         self.path.join(path.strip_prefix("/").unwrap_or(path))
