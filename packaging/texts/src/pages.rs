@@ -59,6 +59,12 @@ pub(crate) const ALL: &[Source] = &[
         text: "docs/analyze.md",
     },
     Source {
+        name: "ovf-agent-initramfs",
+        section: 7,
+        summary: "configuring a guest before the root switch",
+        text: "docs/initramfs.md",
+    },
+    Source {
         name: "ovf-agent-platforms",
         section: 7,
         summary: "how platforms attach the OVF environment",
