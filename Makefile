@@ -31,10 +31,13 @@ test: ## run every test, without a VM and then in guests; the last line is the t
 
 test-all: export OVF_TEST_LONG = 1
 test-all: ## the same with the long runs, and the agent for aarch64
-	@$(DEPS) build static aarch64
+	@$(DEPS) build static vm debian aarch64
 	@ARCH=aarch64 packaging/static/build --example bug
 	@packaging/qemu-user --fetch aarch64
 	@ARCH=aarch64 qemu-tests/guest-kernel
+	@qemu-tests/guest-kernel
+	@qemu-tests/guest-debian
+	@qemu-tests/guest-initramfs
 	@$(MAKE) test
 
 check: ## formatting, lints, licences, duplicate dependencies, shell scripts, house rules

@@ -106,7 +106,7 @@ pub(crate) fn with_files(files: &Files) -> Result<Vec<u8>> {
 }
 
 /// What every Debian guest has over its image.
-fn over_the_image(tools: &Tools) -> Result<Files> {
+pub(crate) fn over_the_image(tools: &Tools) -> Result<Files> {
     let mut files = Files::new()
         .with_program("/usr/bin/ovf-agent", read(&tools.agent)?)
         .with_program("/usr/local/lib/test/control", include_str!("../guest/control"))

@@ -101,15 +101,25 @@ impl Files {
         self
     }
 
+    /// Each by its path without the first slash, with its mode and a file's bytes or a link's target; each directory before what
+    /// lies in it.
+    pub(crate) fn in_order(&self) -> BTreeMap<&str, (u32, Option<&[u8]>)> {
+        let mut entries = BTreeMap::new();
+        for path in self.0.keys() {
+            entries.extend(ancestors(path).map(|directory| (directory, (DIRECTORY | 0o755, None))));
+        }
+        let content = |mode: u32, content| (mode & TYPE != DIRECTORY).then_some(content);
+        entries.extend(
+            self.0.iter().map(|(path, (mode, bytes))| (path.as_str(), (*mode, content(*mode, &bytes[..])))),
+        );
+        entries
+    }
+
     /// As a newc archive, each directory before what lies in it.
     pub(crate) fn archive(&self) -> Result<Vec<u8>> {
-        let mut entries: BTreeMap<&str, (u32, &[u8])> = BTreeMap::new();
-        for path in self.0.keys() {
-            entries.extend(ancestors(path).map(|directory| (directory, (DIRECTORY | 0o755, &[][..]))));
-        }
-        entries.extend(self.0.iter().map(|(path, (mode, content))| (path.as_str(), (*mode, &content[..]))));
         let mut archive = Vec::new();
-        for (inode, (path, (mode, content))) in (1..).zip(entries) {
+        for (inode, (path, (mode, content))) in (1..).zip(self.in_order()) {
+            let content = content.unwrap_or_default();
             let attempt = || format!("cannot put {path} ({} bytes) into an archive", content.len());
             let size = u32::try_from(content.len()).with_context(attempt)?;
             // Without distinct inode numbers unpackers take the files for one file's hard links.

@@ -4,6 +4,7 @@
 //! own temporary directory is written.
 
 use crate::debian::{self, Debian};
+use crate::disk;
 use crate::files::Files;
 use crate::initramfs;
 use crate::iso::{self, Variant};
@@ -195,6 +196,16 @@ impl Bench<'_> {
         let extra = debian::with_files(files)?;
         let boot = Boot { initramfs: &[&debian.initramfs, &extra], ..self.lab.boot(connect) };
         self.watched(Vm::boot(&debian.machine(machine.clone()), &boot, &directory)?)
+    }
+
+    /// Boots a Debian with an ordinary disk, by the initramfs of this name (`guest-initramfs` makes them); `files` are on the
+    /// disk. Otherwise as [`boot_debian`](Self::boot_debian).
+    pub fn boot_disk(&self, name: &str, machine: &Machine, files: &Files, connect: Connect) -> Result<Vm> {
+        let directory = self.guest_directory()?;
+        let disk = disk::prepare(&self.lab.tools, files, &directory)?;
+        let initramfs = initramfs::read(&self.lab.tools.initramfs(name)?)?;
+        let boot = Boot { initramfs: &[&initramfs], ..self.lab.boot(connect) };
+        self.watched(Vm::boot(&disk::machine(machine.clone(), &disk), &boot, &directory)?)
     }
 
     /// Continues the saved Debian guest, whose boot is over, with `disc` in its IDE drive or an empty one.

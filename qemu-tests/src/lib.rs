@@ -25,6 +25,7 @@ pub mod tools;
 pub mod vsock;
 
 mod debian;
+mod disk;
 mod initramfs;
 mod memory;
 mod modules;

@@ -88,6 +88,11 @@ impl Tools {
         existing(workspace().join(path), "qemu-tests/host-vsock")
     }
 
+    /// An initramfs, or the root file system that belongs to it.
+    pub(crate) fn initramfs(&self, name: &str) -> Result<PathBuf> {
+        existing(workspace().join("target/guest/initramfs").join(name), "qemu-tests/guest-initramfs")
+    }
+
     /// The root file system of the Debian guest.
     pub(crate) fn debian(&self) -> Result<PathBuf> {
         existing(workspace().join("target/guest/debian/root.squashfs"), "qemu-tests/guest-debian")

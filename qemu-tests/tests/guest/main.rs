@@ -23,6 +23,7 @@ mod harness;
 mod hooks;
 mod hazards;
 mod hotplug;
+mod initramfs;
 mod life;
 mod pass;
 mod platform;
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
     // The long ones first, so that none of them is left running alone at the end.
     let groups = [
         if is_long() { aarch64::TRIALS } else { &[] },
+        if is_long() { initramfs::BOOTS } else { &[] },
         detect::TRIALS,
         life::TRIALS,
         debian::TRIALS,
@@ -97,6 +99,7 @@ fn main() -> ExitCode {
         harness::TRIALS,
         hooks::TRIALS,
         stop::TRIALS,
+        initramfs::TRIALS,
     ];
     let trials = groups.concat().into_iter().map(|(name, test)| trial(name, test, &lab, &times)).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);

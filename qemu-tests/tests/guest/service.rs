@@ -45,7 +45,7 @@ const ANNOUNCE: &str = "[Unit]\nPartOf=ovf-agent-ready.target\n[Service]\nExecSt
     [Install]\nWantedBy=ovf-agent-ready.target\n";
 
 /// The appliance with the units, enabled as the package's preset does.
-fn with_units(configuration: &str) -> Files {
+pub(crate) fn with_units(configuration: &str) -> Files {
     let unit = |name: &str| format!("/usr/lib/systemd/system/{name}");
     let files =
         UNITS.iter().fold(appliance(configuration), |files, (name, text)| files.with(&unit(name), *text));
