@@ -343,6 +343,7 @@ fn five_thousand_reloads_are_answered_each() {
 #[test]
 fn who_waits_for_ready_waits_for_a_process_that_is_not_there_yet() {
     let machine = tempfile::tempdir().expect("a scratch directory");
+    fs::create_dir(machine.path().join("root")).expect("made");
     let wait = ["status", "--wait", "ready", "--timeout", "30s"];
     let waiting = command(machine.path(), &wait).stdout(Stdio::piped()).spawn().expect("runs");
     let agent = Agent::start_in(machine);
