@@ -6,7 +6,7 @@
 DEPS  ?= packaging/deps
 CARGO  = packaging/rust cargo
 
-.PHONY: help demo test test-all check fuzz static bench deb rpm install uninstall deps
+.PHONY: help demo test test-all check fuzz static bench bench-boot deb rpm install uninstall deps
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -61,6 +61,13 @@ bench: ## measure the static binary and guests that live with it, beside peers; 
 	@qemu-tests/guest-programs
 	@qemu-tests/guest-debian
 	@bench/run
+
+bench-boot: ## boot Debian with cloud-init, with the agent and with neither, and compare them (15 min; QUICK=1: 5)
+	@$(DEPS) build static vm debian package
+	@packaging/cargo-tool deb --fetch
+	@packaging/static/build
+	@qemu-tests/guest-kernel
+	@bench/boot
 
 deb: ## build target/package/*.deb from the static binary
 	@$(DEPS) build static package
