@@ -10,7 +10,7 @@ CARGO  = packaging/rust cargo
 .NOTPARALLEL:
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F '|' '{ printf "%-16s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F '|' '{ printf "%-17s %s\n", $$1, $$2 }'
 
 demo: ## boot a guest that configures itself and becomes ready, and show how (APPLIANCE=examples/petstore)
 	@$(DEPS) build static vm

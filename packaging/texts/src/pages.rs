@@ -100,6 +100,12 @@ pub(crate) const ALL: &[Source] = &[
         summary: "short answers for who runs guests with ovf-agent",
         text: "docs/hosting.md",
     },
+    Source {
+        name: "ovf-agent-performance",
+        section: 7,
+        summary: "what ovf-agent costs, and how to measure it",
+        text: "docs/performance.md",
+    },
 ];
 
 /// The page in man(7)'s language.
