@@ -19,13 +19,15 @@ demo: ## boot a guest that configures itself and becomes ready, and show how (AP
 	@$(CARGO) run -p qemu-tests --bin demo -- "$(or $(APPLIANCE),examples/petstore)"
 
 test: ## run every test, without a VM and then in guests; the last line is the total
-	@$(DEPS) build static vm debian package package-readers
+	@$(DEPS) build static vm debian image package package-readers
 	@packaging/static/build --example units --example bug
 	@packaging/cargo-tool deb --fetch
 	@packaging/cargo-tool generate-rpm --fetch
 	@qemu-tests/guest-kernel
 	@qemu-tests/guest-programs
 	@qemu-tests/guest-debian
+	@packaging/deb/build
+	@qemu-tests/guest-appliance
 	@qemu-tests/host-vsock
 	@tests/run
 
@@ -94,4 +96,4 @@ uninstall: ## remove what install put there, with the same DESTDIR and PREFIX
 	@packaging/install --remove "$(DESTDIR)"
 
 deps: ## install what all of the above need, and no more
-	@$(DEPS) build static vm debian aarch64 check bench fuzz iso-readers package package-readers
+	@$(DEPS) build static vm debian image aarch64 check bench fuzz iso-readers package package-readers

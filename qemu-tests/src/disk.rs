@@ -34,10 +34,8 @@ pub(crate) fn prepare(tools: &Tools, files: &Files, directory: &Path) -> Result<
 /// `machine` with that disk.
 pub(crate) fn machine(machine: Machine, disk: &Path) -> Machine {
     let kernel = format!("{KERNEL} {}", machine.kernel);
-    let drive = format!("if=none,id=root,format=raw,cache=unsafe,file={}", disk.display());
     Machine { memory_mib: machine.memory_mib.max(MEMORY_MIB), kernel, ..machine }
-        .option("-drive", drive)
-        .option("-device", "virtio-blk-pci,drive=root")
+        .with_writable_disk("virtio-blk-pci", disk)
 }
 
 /// Writes files into an ext4 file system, over what is there.

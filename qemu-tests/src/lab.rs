@@ -3,6 +3,7 @@
 //! A [`Lab`] is opened once for a run; a [`Bench`] is one test's place in it. Nothing outside the bench's
 //! own temporary directory is written.
 
+use crate::appliance::{self, Appliance};
 use crate::debian::{self, Debian};
 use crate::disk;
 use crate::files::Files;
@@ -29,6 +30,7 @@ pub struct Lab {
     without_drive: OnceLock<Result<Saved, String>>,
     debian: OnceLock<Result<Debian, String>>,
     saved_debian: OnceLock<Result<Saved, String>>,
+    appliance: OnceLock<Result<Appliance, String>>,
     aarch64: OnceLock<Result<(Tools, Vec<u8>), String>>,
 }
 
@@ -54,6 +56,7 @@ impl Lab {
             without_drive: OnceLock::new(),
             debian: OnceLock::new(),
             saved_debian: OnceLock::new(),
+            appliance: OnceLock::new(),
             aarch64: OnceLock::new(),
         })
     }
@@ -90,6 +93,11 @@ impl Lab {
         let debian = self.debian()?;
         let machine = || debian.machine(Machine::from(Drive::Ide));
         once(&self.saved_debian, || self.save(machine(), &debian.initramfs, debian::BOOTED))
+    }
+
+    /// What all guests of the appliance share.
+    fn appliance(&self) -> Result<&Appliance> {
+        once(&self.appliance, || Appliance::prepare(&self.tools).context("cannot make the appliance's guest"))
     }
 
     /// What guests of an architecture are made of, and their initramfs; that of the other one is found when first asked for.
@@ -211,6 +219,25 @@ impl Bench<'_> {
     /// Continues the saved Debian guest, whose boot is over, with `disc` in its IDE drive or an empty one.
     pub fn debian(&self, disc: Option<&Path>, connect: Connect) -> Result<Vm> {
         self.restored(self.lab.saved_debian()?, disc, connect)
+    }
+
+    /// A disk of the appliance's, as it was made; a `kind` is a directory that `qemu-tests/guest-appliance` made.
+    pub fn appliance_disk(&self, kind: &str) -> Result<PathBuf> {
+        let path = self.directory.path().join(self.name("disk"));
+        appliance::copy(&self.lab.tools.appliance(kind)?, &path)?;
+        Ok(path)
+    }
+
+    /// The agent's package with a higher version, as `/run/upgrade.deb` of the appliance.
+    pub fn appliance_upgrade(&self) -> Result<Files> {
+        appliance::upgrade(&self.lab.tools.appliance("appliance")?)
+    }
+
+    /// Boots the appliance from `disk` on a machine, from power on; [`Vm::booted`] waits for the boot to be over.
+    pub fn boot_appliance(&self, machine: &Machine, disk: &Path, connect: Connect) -> Result<Vm> {
+        let (appliance, directory) = (self.lab.appliance()?, self.guest_directory()?);
+        let boot = Boot { initramfs: &[&appliance.initramfs], ..self.lab.boot(connect) };
+        self.watched(Vm::boot(&appliance::machine(machine, disk), &boot, &directory)?)
     }
 
     /// Notes something that was measured, to be shown beside the test's time.

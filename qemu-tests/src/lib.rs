@@ -24,6 +24,7 @@ pub mod machine;
 pub mod tools;
 pub mod vsock;
 
+mod appliance;
 mod debian;
 mod disk;
 mod initramfs;

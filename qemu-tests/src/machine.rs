@@ -149,6 +149,14 @@ impl Machine {
             .option("-device", format!("{device},drive={id}"))
     }
 
+    /// The machine with a hard disk that it writes: what it has written is in `image` for the next one that has it.
+    pub fn with_writable_disk(self, device: &str, image: &Path) -> Machine {
+        let id = format!("disk{}", self.options.len());
+        // The image ends with its test: nothing has to survive this machine.
+        self.option("-drive", format!("if=none,id={id},format=raw,cache=unsafe,file={}", escaped(image)))
+            .option("-device", format!("{device},drive={id}"))
+    }
+
     /// The machine with a vsock device.
     pub fn with_vsock(self, vsock: &Vsock) -> Machine {
         let machine = Machine { shared: true, ..self };

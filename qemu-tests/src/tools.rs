@@ -93,6 +93,13 @@ impl Tools {
         existing(workspace().join("target/guest/initramfs").join(name), "qemu-tests/guest-initramfs")
     }
 
+    /// The directory of an appliance's image: the example's own, or one beside it.
+    pub(crate) fn appliance(&self, kind: &str) -> Result<PathBuf> {
+        let directory = workspace().join("target/guest").join(kind);
+        existing(directory.join("disk.raw"), &format!("qemu-tests/guest-appliance {kind}"))?;
+        Ok(directory)
+    }
+
     /// The root file system of the Debian guest.
     pub(crate) fn debian(&self) -> Result<PathBuf> {
         existing(workspace().join("target/guest/debian/root.squashfs"), "qemu-tests/guest-debian")

@@ -23,6 +23,7 @@ mod harness;
 mod hooks;
 mod hazards;
 mod hotplug;
+mod image;
 mod initramfs;
 mod life;
 mod pass;
@@ -71,6 +72,8 @@ fn main() -> ExitCode {
     let groups = [
         if is_long() { aarch64::TRIALS } else { &[] },
         if is_long() { initramfs::BOOTS } else { &[] },
+        image::TRIALS,
+        if is_long() { image::LONG_TRIALS } else { &[] },
         detect::TRIALS,
         life::TRIALS,
         debian::TRIALS,
