@@ -96,7 +96,7 @@ impl Tools {
     /// The directory of an appliance's image: the example's own, or one beside it.
     pub(crate) fn appliance(&self, kind: &str) -> Result<PathBuf> {
         let directory = workspace().join("target/guest").join(kind);
-        existing(directory.join("disk.raw"), &format!("qemu-tests/guest-appliance {kind}"))?;
+        existing(directory.join("disk.raw"), "make deb, then OVF_TEST_LONG=1 qemu-tests/guest-appliance")?;
         Ok(directory)
     }
 
