@@ -9,13 +9,14 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::{Common, print_json, written};
 use crate::agent::{Exit, Fault, Result};
 use crate::printable;
-use crate::protocol::FromGuest;
-use crate::report::{Part, Report, Stage};
+use crate::ready::Unmet;
+use crate::report::{Failure, Part, Stage};
 use crate::sys::clock::{Moment, now};
 use crate::sys::{Error, control};
 use crate::times;
@@ -48,10 +49,34 @@ fn duration(text: &str) -> std::result::Result<Duration, &'static str> {
 }
 
 impl Far {
-    fn is_reached(self, report: &Report) -> bool {
-        let is_configured = matches!(report.stage, Stage::Waiting | Stage::Degraded);
-        report.stage == Stage::Ready || self == Self::Configured && is_configured
+    fn is_reached(self, stage: Stage) -> bool {
+        let is_configured = matches!(stage, Stage::Waiting | Stage::Degraded);
+        stage == Stage::Ready || self == Self::Configured && is_configured
     }
+}
+
+/// What is said: a report, as far as it is shown here, or an answer.
+#[derive(Deserialize)]
+struct Said {
+    /// A report has one.
+    stage: Option<Stage>,
+    #[serde(default)]
+    id: String,
+    #[serde(default)]
+    generation: u64,
+    #[serde(default)]
+    source: String,
+    #[serde(default)]
+    stale: bool,
+    #[serde(default)]
+    unmet: Vec<Unmet>,
+    deadline_ms: Option<u64>,
+    failure: Option<Failure>,
+    /// Of an answer.
+    error: Option<Failure>,
+    /// All of it, as it was said.
+    #[serde(skip)]
+    text: String,
 }
 
 impl Common {
@@ -80,51 +105,57 @@ impl Common {
         let mut line = self.ask("query")?;
         // Also who does not want to wait hears an answer.
         let answer = until.max(now() + Duration::from_secs(1));
-        let mut last: Option<Box<Report>> = None;
+        let mut last: Option<(Stage, Said)> = None;
         loop {
             match line.next(if last.is_some() { until } else { answer })? {
-                Some(FromGuest::Report(report)) => {
+                Some(Said { stage: None, .. }) => continue,
+                Some(report @ Said { stage: Some(stage), .. }) => {
                     let is_over = match wanted {
                         None => true,
                         // One that will be repeated has not failed yet.
                         Some(far) => {
                             let failed = report.failure.as_ref().is_some_and(|failure| failure.is_final);
-                            let ends = report.stage == Stage::Failed && failed;
-                            far.is_reached(&report) || ends || report.stage == Stage::Stopping
+                            let ends = stage == Stage::Failed && failed;
+                            far.is_reached(stage) || ends || stage == Stage::Stopping
                         }
                     };
-                    last = Some(report);
+                    last = Some((stage, report));
                     if !is_over {
                         continue;
                     }
                 }
-                Some(FromGuest::Answer(_)) => continue,
                 None => {}
             }
-            let Some(report) = last else { return Err(silent()) };
-            if self.json {
-                print_json(out, &json!(report))?;
-            } else {
-                print(out, &report).or_else(written)?;
-            }
+            let Some((stage, report)) = last else { return Err(silent()) };
+            self.show(out, stage, &report)?;
             return Ok(match wanted {
-                Some(far) if far.is_reached(&report) => Exit::Done,
-                Some(_) if report.stage == Stage::Failed => Exit::Failed,
+                Some(far) if far.is_reached(stage) => Exit::Done,
+                Some(_) if stage == Stage::Failed => Exit::Failed,
                 Some(_) => Exit::TryAgain,
                 None => Exit::Done,
             });
         }
     }
 
+    fn show(&self, out: &mut impl Write, stage: Stage, report: &Said) -> Result<()> {
+        if self.json {
+            let mut whole: Value =
+                serde_json::from_str(&report.text).map_err(|error| broken(error.into()))?;
+            whole.as_object_mut().map(|report| report.remove("type"));
+            return print_json(out, &whole).map(drop);
+        }
+        print(out, stage, report).or_else(written).map(drop)
+    }
+
     /// Has configuration and environment read again, and tells what came of it.
     pub(super) fn reload(&self, out: &mut impl Write) -> Result<Exit> {
         let mut line = self.ask("reload")?;
         let until = now() + Duration::from_secs(600);
-        let mut last: Option<Box<Report>> = None;
+        let mut last: Option<(Stage, Said)> = None;
         loop {
             match line.next(until)? {
-                Some(FromGuest::Report(report)) => last = Some(report),
-                Some(FromGuest::Answer(answer)) => {
+                Some(report @ Said { stage: Some(stage), .. }) => last = Some((stage, report)),
+                Some(answer) => {
                     if let Some(failure) = answer.error {
                         let is_refused = matches!(
                             failure.stage,
@@ -133,11 +164,8 @@ impl Common {
                         let exit = if is_refused { Exit::Refused } else { Exit::Failed };
                         return Err(Fault::answered(failure, exit));
                     }
-                    if let Some(report) = last {
-                        if self.json {
-                            return print_json(out, &json!(report));
-                        }
-                        print(out, &report).or_else(written)?;
+                    if let Some((stage, report)) = &last {
+                        self.show(out, *stage, report)?;
                     }
                     return Ok(Exit::Done);
                 }
@@ -182,7 +210,7 @@ struct Line(BufReader<std::os::unix::net::UnixStream>);
 
 impl Line {
     /// What it says next; `None` where that is nothing until then.
-    fn next(&mut self, until: Moment) -> Result<Option<FromGuest>> {
+    fn next(&mut self, until: Moment) -> Result<Option<Said>> {
         loop {
             let left = until.saturating_sub(now());
             if left.is_zero() {
@@ -193,7 +221,10 @@ impl Line {
             match self.0.read_line(&mut text) {
                 Ok(0) => return Err(Fault::gone("the ovf-agent that runs here has ended".to_owned())),
                 Ok(_) if text.trim().is_empty() => {}
-                Ok(_) => return serde_json::from_str(&text).map(Some).map_err(|error| broken(error.into())),
+                Ok(_) => {
+                    let said: Said = serde_json::from_str(&text).map_err(|error| broken(error.into()))?;
+                    return Ok(Some(Said { text, ..said }));
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
                 Err(error) => return Err(broken(error)),
             }
@@ -210,8 +241,8 @@ fn silent() -> Box<Fault> {
 }
 
 /// A report as people read it.
-fn print(out: &mut impl Write, report: &Report) -> io::Result<()> {
-    let stage = report.stage.as_str();
+fn print(out: &mut impl Write, stage: Stage, report: &Said) -> io::Result<()> {
+    let stage = stage.as_str();
     let name =
         if report.id.is_empty() { String::new() } else { format!("{}: ", printable::text(&report.id)) };
     let stale = if report.stale { ", newer than what lies at its usual place" } else { "" };
