@@ -20,6 +20,7 @@ mod shutdown;
 mod sight;
 mod unchanged;
 mod valued;
+pub mod values;
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -53,6 +54,7 @@ pub use received::Received;
 use shutdown::LastCall;
 pub use unchanged::load;
 use valued::Made;
+use values::Values;
 
 /// The machine that a pass works on: its file tree, and what it was found to be.
 #[derive(Debug)]
@@ -71,6 +73,8 @@ pub struct Machine {
     pub found: Option<String>,
     /// What gates need to know of the document that was applied last.
     pub siblings: Siblings,
+    /// What the last pass knew, if it was applied.
+    values: Option<Values>,
     /// What is to be run once the guest is ready.
     ready_hooks: Option<ReadyHooks>,
     /// The state, where the configuration was read by it: the next pass has it at hand.
@@ -104,6 +108,7 @@ impl Machine {
             times,
             found: None,
             siblings: Siblings::default(),
+            values: None,
             ready_hooks: None,
             memory: None,
             last_call: None,
@@ -229,6 +234,7 @@ impl Machine {
             self.boot.pin(source);
         }
         self.siblings = prepared.next.siblings;
+        self.values = prepared.values;
         let call = prepared.hooked.call.map(|call| LastCall::new(call, applied.generation));
         self.ready_hooks = ReadyHooks::new(&config.hooks, call.clone());
         // It holds secrets, and is kept only where there is a hook to be told.
@@ -286,8 +292,8 @@ impl Machine {
             let leftovers = compare::leftovers(&self.root, &config.state, state, templates.paths())?;
             let (roles, debts) = (state.roles.clone(), state.owed.clone());
             let plan = Plan { kept, interrupted, roles, debts, ..Plan::sweeping(leftovers) };
-            let ((made, hooked), next) = (Default::default(), state.clone());
-            return Ok(Prepared { plan, first_boot, stale, made, hooked, next, memory });
+            let ((made, hooked, values), next) = (Default::default(), state.clone());
+            return Ok(Prepared { plan, first_boot, stale, made, hooked, values, next, memory });
         }
         let (parameters, made) = self.parameters_of(config, received.as_ref(), owner)?;
         let digest = received.as_ref().map(|received| received.digest.clone());
@@ -320,7 +326,8 @@ impl Machine {
         let values = (&parameters, &derived);
         let hooked = self.hooked(config, &mut plan, &mut next, first_boot, values, received.as_ref());
         self.took.template = self.times.took(What::Templates, begin);
-        Ok(Prepared { plan, first_boot, stale, made, hooked, memory, next })
+        let values = Some(Values::new(config, parameters, received.map(|received| received.environment)));
+        Ok(Prepared { plan, first_boot, stale, made, hooked, values, memory, next })
     }
 
     /// Makes it so. The second result is that of those who hear of the files: these stay, whatever it is.
@@ -402,6 +409,7 @@ pub struct Prepared {
     pub stale: bool,
     made: Made,
     hooked: Hooked,
+    values: Option<Values>,
     memory: Memory,
     next: State,
 }

@@ -1,4 +1,5 @@
-//! The one place where D-Bus is spoken, and what drives it: to an end with a deadline, or step by step from a loop.
+//! The one place where D-Bus is spoken, and what drives it: to an end with a deadline, or step by step from a loop. With PID 1, that
+//! is; our own object on the system bus is [`object`], by a [`Broker`] that needs no driving.
 //!
 //! Decides how systemd is reached: by PID 1's own socket, `/run/systemd/private` (systemd(1)), which is there before any
 //! unit is started, long before the bus, and which root alone may connect to. There is no broker in between, so no name and
@@ -12,8 +13,10 @@
 
 #![forbid(unsafe_code)]
 
+mod broker;
 mod follow;
 mod line;
+pub mod object;
 mod runtime;
 mod socket;
 mod systemd;
@@ -29,6 +32,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use crate::sys::Root;
 use crate::sys::clock::Moment;
 
+pub use broker::{Broker, SOCKET as SYSTEM_BUS};
 pub use follow::Told;
 pub use line::Changes;
 pub use runtime::Runtime;

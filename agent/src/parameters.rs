@@ -105,6 +105,11 @@ impl Declared {
         self.by_name.keys().map(String::as_str)
     }
 
+    /// The names with their types, as declarations spell these; sorted.
+    pub fn kinds(&self) -> impl Iterator<Item = (&str, String)> {
+        self.by_name.iter().map(|(name, parameter)| (name.as_str(), parameter.kind.to_string()))
+    }
+
     /// Whether there is a parameter of this name.
     pub fn contains(&self, name: &str) -> bool {
         self.by_name.contains_key(name)

@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::printable;
 
 pub use entities::{Peer, Rendezvous, Siblings};
-pub use gates::{Gates, Standing, Task};
+pub use gates::{Gates, Hold, Standing, Task};
 pub use http::Url;
 pub use obstacle::{Obstacle, Unmet};
 

@@ -10,8 +10,10 @@
 mod control;
 mod devices;
 mod gates;
+mod holds;
 pub mod last_words;
 mod looks;
+mod object;
 mod opening;
 mod passes;
 mod polling;
@@ -44,7 +46,9 @@ use crate::transport::Source;
 use crate::watch::Watch;
 use control::Clients;
 use gates::Waiting;
+use holds::Holds;
 use looks::{Looks, Searching};
+use object::Object;
 use opening::Taken;
 use passes::{Kept, Passing};
 use reporters::Reporters;
@@ -68,8 +72,13 @@ const SERVICE: u64 = 10;
 const VMM: u64 = 11;
 const TOOL: u64 = 12;
 const TARGET: u64 = 13;
+/// The system bus, and the place of its socket.
+const OBJECT: u64 = 14;
+const BUS_SOCKET: u64 = 15;
 /// The gates, from here on.
 const GATE: u64 = 16;
+/// Those who hold the guest back, from here on.
+const HOLD: u64 = 1 << 31;
 /// Those who are connected to the control socket, from here on.
 const CLIENT: u64 = 1 << 32;
 /// Whose requests those of the host are, where the others' are by their tokens.
@@ -147,9 +156,12 @@ pub fn run(
         reporters,
         poll_at: None,
         target: Target::default(),
+        object: Object::default(),
+        holds: Holds::default(),
     };
     running.forget_gates();
     running.open_port();
+    running.open_bus();
     running.said();
     // A host that is there already hears of the start before the work begins.
     running.turn(Some(Duration::ZERO)).map_err(|error| outside("events", error))?;
@@ -203,6 +215,10 @@ struct Running {
     poll_at: Option<Moment>,
     /// What systemd calls ready.
     target: Target,
+    /// What others of this machine may ask us by the bus.
+    object: Object,
+    /// Those who hold the guest back.
+    holds: Holds,
 }
 
 impl Running {
@@ -244,6 +260,9 @@ impl Running {
                 LOOK => self.step_look(),
                 TARGET => self.step_target()?,
                 SERVICE | VMM | TOOL => self.reporters_go_on(),
+                OBJECT => self.bus_event(),
+                BUS_SOCKET => self.bus_socket_event()?,
+                HOLD..CLIENT => self.hold_event(ready),
                 token @ (CONTROL | CLIENT..) => self.control(token),
                 token => self.gate_event(token),
             }
@@ -264,8 +283,8 @@ impl Running {
         let hooks = self.telling.as_ref().and_then(Telling::next);
         let stopping = self.stopping.as_ref().and_then(Stopping::next);
         let (others, poll) = (self.reporters.next(), self.poll_at.filter(|_| self.may_begin()));
-        let target = self.target.next();
-        [taken, look, pass, watch, gates, repeat, hooks, stopping, others, poll, target]
+        let (target, object) = (self.target.next(), self.object.next());
+        [taken, look, pass, watch, gates, repeat, hooks, stopping, others, poll, target, object]
             .into_iter()
             .flatten()
             .min()
@@ -291,6 +310,9 @@ impl Running {
         }
         if self.target.next().is_some_and(|next| next <= now) {
             self.step_target()?;
+        }
+        if self.object.next().is_some_and(|next| next <= now) {
+            self.bus_is_due();
         }
         self.step_stopping()?;
         self.poll_source(now);

@@ -13,6 +13,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use async_trait::async_trait;
 use zbus::Message;
@@ -26,7 +27,7 @@ use crate::sys::net;
 /// The length of a message's header before its fields (D-Bus specification, "Message Format").
 const FIXED: usize = 16;
 
-/// No message of PID 1's is longer: a status of ten thousand units has 4 MiB.
+/// No message of PID 1's is longer: a status of ten thousand units has 4 MiB. Nor does the bus pass longer ones on.
 const LONGEST: usize = 32 << 20;
 
 /// The field with the sender.
@@ -121,7 +122,20 @@ impl WriteHalf for Peer {
     }
 }
 
-/// Reads a message that is there already, in zbus's own way.
+/// The message that is all of `received`, in zbus's own way.
+///
+/// # Errors
+/// It is none, or names descriptors, which have not come this way.
+pub(super) fn whole(received: &mut Vec<u8>) -> zbus::Result<Message> {
+    let (mut whole, mut none) = (Whole, Vec::new());
+    let mut reading = whole.receive_message(0, received, &mut none);
+    match reading.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(message) => message,
+        Poll::Pending => Err(zbus::Error::InvalidReply),
+    }
+}
+
+/// Reads a message that is there already.
 #[derive(Debug)]
 struct Whole;
 
@@ -132,8 +146,8 @@ impl ReadHalf for Whole {
     }
 }
 
-/// A number of the header's: the first byte says whether the lowest byte goes first.
-fn number(message: &[u8], at: usize) -> Option<usize> {
+/// A number of the message's: its first byte says whether the lowest byte goes first.
+pub(super) fn number(message: &[u8], at: usize) -> Option<usize> {
     let bytes: [u8; 4] = message.get(at..at + 4)?.try_into().ok()?;
     Some(match message[0] {
         b'B' => u32::from_be_bytes(bytes),
@@ -143,12 +157,21 @@ fn number(message: &[u8], at: usize) -> Option<usize> {
 
 /// How long the message is that `received` begins with, if it is there as a whole.
 fn length(received: &[u8]) -> io::Result<Option<usize>> {
+    Ok(announced(received)?.filter(|length| received.len() >= *length))
+}
+
+/// How long the message says that it is, if that much of it is there.
+pub(super) fn announced(received: &[u8]) -> io::Result<Option<usize>> {
     let (Some(body), Some(fields)) = (number(received, 4), number(received, 12)) else { return Ok(None) };
     if body > LONGEST || fields > LONGEST {
-        return Err(io::Error::other("systemd sends a message that is too long"));
+        return Err(io::Error::other("a message is announced that is too long"));
     }
-    let length = (FIXED + fields).next_multiple_of(8) + body;
-    Ok((received.len() >= length).then_some(length))
+    Ok(head(received).map(|head| head + body))
+}
+
+/// How long it is before its body.
+pub(super) fn head(received: &[u8]) -> Option<usize> {
+    number(received, 12).map(|fields| (FIXED + fields).next_multiple_of(8))
 }
 
 /// Gives the message a unique name as its sender, where it has another.

@@ -74,6 +74,7 @@ struct Said {
     failure: Option<Failure>,
     /// Of an answer.
     error: Option<Failure>,
+    times: Option<String>,
     /// All of it, as it was said.
     #[serde(skip)]
     text: String,
@@ -183,8 +184,8 @@ impl Common {
         };
         let until = now() + ANSWER;
         while let Some(said) = line.next(until)? {
-            if let FromGuest::Answer(answer) = said {
-                return answer.times.ok_or_else(silent);
+            if said.stage.is_none() {
+                return said.times.ok_or_else(silent);
             }
         }
         Err(silent())

@@ -5,6 +5,8 @@
 //!   growing pauses until it is passed, and after that only where there is a `recheck`.
 //! - A guest whose time is over has failed, but what is watched is watched still. If a watched gate opens then, the others are tried
 //!   again for as long as they had in the first place, so that a guest that comes right by itself is found to be ready.
+//! - Somebody who holds the guest back ([`Hold`]) is a gate that comes and goes: before the guest is ready it is waited for, and a
+//!   guest that was ready is degraded by it.
 //! - The obstacle that is reported is the first; another takes its place at once if it tells more, else when it has lasted for a
 //!   while. A watched gate that was lost counts as passed again when it has stayed so for a while, and longer the more often it was
 //!   lost. So a service that restarts again and again is one loss, and not a storm of reports.
@@ -12,10 +14,13 @@
 #![forbid(unsafe_code)]
 
 mod gate;
+mod hold;
 
 use std::time::Duration;
 
 use gate::{FIRST_PAUSE, Gate, Next};
+
+pub use hold::Hold;
 
 use super::{Conditions, Obstacle, Probe, Siblings, Unmet};
 use crate::sys::clock::Moment;
@@ -51,6 +56,8 @@ pub enum Task {
 #[derive(Debug)]
 pub struct Gates {
     gates: Vec<Gate>,
+    /// Those who hold the guest back.
+    holds: Vec<Hold>,
     standing: Standing,
     /// Until when what is not passed is tried.
     until: Moment,
@@ -79,7 +86,17 @@ impl Gates {
         };
         let gates = conditions.gates(siblings).into_iter().map(gate).collect();
         let Conditions { timeout, recheck, .. } = *conditions;
-        Self { gates, standing: Standing::Waiting, until: now + timeout, timeout, recheck }
+        Self { gates, holds: Vec::new(), standing: Standing::Waiting, until: now + timeout, timeout, recheck }
+    }
+
+    /// These hold the guest back, and nobody else.
+    pub fn hold(&mut self, holds: Vec<Hold>, now: Moment) {
+        let opens = holds.len() < self.holds.len();
+        self.holds = holds;
+        // What was not tried any more may have waited for this.
+        if opens && self.standing == Standing::TimedOut {
+            self.try_again(now);
+        }
     }
 
     /// The units among them, by their numbers.
@@ -182,7 +199,7 @@ impl Gates {
     pub fn standing(&mut self, now: Moment) -> Standing {
         self.gates.iter_mut().for_each(|gate| gate.settle(now));
         let before = self.standing;
-        if self.gates.iter().all(Gate::is_passed) {
+        if self.holds.is_empty() && self.gates.iter().all(Gate::is_passed) {
             self.standing = Standing::Ready;
         } else if before == Standing::Ready {
             self.standing = Standing::Degraded;
@@ -204,18 +221,17 @@ impl Gates {
 
     /// The gates that are not passed, and why.
     pub fn unmet(&self, now: Moment) -> Vec<Unmet> {
-        let unmet = self.gates.iter().filter(|gate| !gate.is_passed());
-        unmet
-            .map(|gate| {
-                let (Obstacle { code, reason }, since) = &gate.obstacle;
-                Unmet {
-                    gate: gate.name.clone(),
-                    code: (*code).to_owned(),
-                    reason: reason.clone().into_owned(),
-                    since_ms: now.saturating_sub(*since).as_millis() as u64,
-                }
-            })
-            .collect()
+        let unmet = |gate: &Gate| {
+            let (Obstacle { code, reason }, since) = &gate.obstacle;
+            Unmet {
+                gate: gate.name.clone(),
+                code: (*code).to_owned(),
+                reason: reason.clone().into_owned(),
+                since_ms: now.saturating_sub(*since).as_millis() as u64,
+            }
+        };
+        let gates = self.gates.iter().filter(|gate| !gate.is_passed()).map(unmet);
+        gates.chain(self.holds.iter().map(|hold| hold.unmet(now))).collect()
     }
 
     /// All of them by their names, and since when they are passed.

@@ -298,3 +298,50 @@ fn a_gate_has_a_name_that_fits_into_a_line() {
     assert_eq!(names[..3], ["unit a.service", "file /run/a", "tcp 127.0.0.1:80"]);
     assert!(names[3].starts_with("command /usr/bin/check xxx") && names[3].len() < 130, "{names:?}");
 }
+
+#[test]
+fn a_hold_is_a_gate_that_comes_and_goes() {
+    let hold =
+        |who: &str, at: u64| super::Hold::new(who.to_owned(), "loads".to_owned(), ms(at)).expect("words");
+    // Before the guest is ready.
+    let mut gates = Gates::new(&Conditions { tcp: Vec::new(), ..conditions() }, &Siblings::default(), ms(0));
+    gates.hold(vec![hold("a", 0)], ms(0));
+    gates.outcome(UNIT, Ok(()), true, ms(10));
+    gates.outcome(FILE, Ok(()), true, ms(10));
+    assert_eq!(gates.standing(ms(20)), Standing::Waiting);
+    assert_eq!(codes(&gates, ms(20)), [code("Held", 20)]);
+    assert_eq!(gates.unmet(ms(20))[0].gate, "hold a");
+    assert_eq!(gates.next(), Some(ms(10_000)), "the end of the wait, and nothing before");
+    assert_eq!(gates.standing(ms(10_000)), Standing::TimedOut);
+    gates.hold(Vec::new(), ms(11_000));
+    assert_eq!(gates.standing(ms(11_000)), Standing::Ready);
+    // After it.
+    gates.hold(vec![hold("a", 12_000), hold("b", 12_500)], ms(12_500));
+    assert_eq!(gates.standing(ms(13_000)), Standing::Degraded);
+    assert_eq!(codes(&gates, ms(13_000)), [code("Held", 1000), code("Held", 500)]);
+    gates.hold(vec![hold("b", 12_500)], ms(13_000));
+    assert_eq!(gates.standing(ms(13_000)), Standing::Degraded);
+    gates.hold(Vec::new(), ms(13_000));
+    assert_eq!(gates.standing(ms(13_000)), Standing::Ready);
+    assert_eq!(gates.next(), None);
+}
+
+/// What nobody tried any more may have waited for the holder.
+#[test]
+fn gates_are_tried_again_when_somebody_lets_go_too_late() {
+    let mut gates = gates(&conditions());
+    gates.hold(vec![super::Hold::new("a".to_owned(), "loads".to_owned(), ms(0)).expect("words")], ms(0));
+    gates.outcome(UNIT, Ok(()), true, ms(10));
+    gates.outcome(FILE, Ok(()), true, ms(10));
+    gates.tasks(ms(10));
+    gates.outcome(TCP, Err(refused()), false, ms(9990));
+    assert_eq!(gates.standing(ms(10_000)), Standing::TimedOut);
+    assert_eq!(gates.tasks(ms(20_000)), []);
+    gates.hold(Vec::new(), ms(20_000));
+    assert_eq!(
+        gates.tasks(ms(20_000)),
+        [Task::Try(TCP, Probe::Tcp("127.0.0.1:80".parse().expect("an address")))]
+    );
+    gates.outcome(TCP, Ok(()), false, ms(20_010));
+    assert_eq!(gates.standing(ms(20_010)), Standing::Ready);
+}

@@ -4,7 +4,7 @@
 //! 300,000 wake-ups a second. The price is that whoever is woken reads or writes until `EAGAIN`.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -91,6 +91,15 @@ impl AsFd for Poll {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.0.as_fd()
     }
+}
+
+/// A line to somebody: the first end tells (`hangup`) when nobody has the second any more (pipe(7)).
+///
+/// # Errors
+/// The kernel has no more descriptors for us.
+pub fn line() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (ours, theirs) = io::pipe()?;
+    Ok((ours.into(), theirs.into()))
 }
 
 /// Waits until `fd` is readable or `timeout` has passed; or for less, if a signal comes.

@@ -65,6 +65,12 @@ pub(crate) const ALL: &[Source] = &[
         text: "docs/initramfs.md",
     },
     Source {
+        name: "ovf-agent-dbus",
+        section: 7,
+        summary: "what programs of a guest may ask ovf-agent by D-Bus",
+        text: "docs/dbus.md",
+    },
+    Source {
         name: "ovf-agent-platforms",
         section: 7,
         summary: "how platforms attach the OVF environment",

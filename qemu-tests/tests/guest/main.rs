@@ -12,6 +12,7 @@ mod apply;
 mod boot;
 mod cases;
 mod client;
+mod dbus;
 mod debian;
 mod detect;
 mod docs;
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
         debian::TRIALS,
         selinux::TRIALS,
         service::TRIALS,
+        dbus::TRIALS,
         docs::TRIALS,
         hazards::TRIALS,
         apply::TRIALS,

@@ -44,13 +44,20 @@ const MYDB: &str = "[Unit]\nRequires=ovf-agent-configured.target\nAfter=ovf-agen
 const ANNOUNCE: &str = "[Unit]\nPartOf=ovf-agent-ready.target\n[Service]\nExecStart=/usr/bin/sleep infinity\n\
     [Install]\nWantedBy=ovf-agent-ready.target\n";
 
-/// The appliance with the units, enabled as the package's preset does.
+/// Who may have the agent's name on the bus, and what everybody may ask.
+pub(crate) const POLICY: (&str, &str) = (
+    "/usr/share/dbus-1/system.d/org.ovf.Agent1.conf",
+    include_str!("../../../packaging/dbus/org.ovf.Agent1.conf"),
+);
+
+/// The appliance with the units, enabled as the package's preset does, and the policy.
 pub(crate) fn with_units(configuration: &str) -> Files {
     let unit = |name: &str| format!("/usr/lib/systemd/system/{name}");
     let files =
         UNITS.iter().fold(appliance(configuration), |files, (name, text)| files.with(&unit(name), *text));
     let wants = |target: &str, name: &str| format!("/etc/systemd/system/{target}.wants/{name}");
     files
+        .with(POLICY.0, POLICY.1)
         .with(&unit("mydb.service"), MYDB)
         .with(&unit("announce.service"), ANNOUNCE)
         .with_link(&wants("sysinit.target", "ovf-agent.service"), &unit("ovf-agent.service"))
@@ -59,7 +66,7 @@ pub(crate) fn with_units(configuration: &str) -> Files {
 }
 
 /// A Debian guest that is up, and knows the units; none of them runs.
-fn guest(bench: &Bench<'_>, document: &str, files: &Files) -> Result<Vm> {
+pub(crate) fn guest(bench: &Bench<'_>, document: &str, files: &Files) -> Result<Vm> {
     let mut vm = bench.debian(Some(&bench.environment(document)?), Connect::BeforeBoot)?;
     vm.put(files)?;
     vm.run("systemctl daemon-reload")?;
@@ -67,7 +74,7 @@ fn guest(bench: &Bench<'_>, document: &str, files: &Files) -> Result<Vm> {
 }
 
 /// What a command prints, however it ends.
-fn said(vm: &mut Vm, command: &str) -> Result<String> {
+pub(crate) fn said(vm: &mut Vm, command: &str) -> Result<String> {
     Ok(String::from_utf8(vm.sh(command)?.stdout)?)
 }
 
@@ -141,6 +148,8 @@ fn boot(bench: &Bench<'_>) -> Result<()> {
     let odd = "journalctl --boot --grep 'ordering cycle|dev-sr0.device' --output cat || true";
     assert_eq!(vm.run(odd)?, "", "no cycle, and nobody waits for a drive");
     assert_eq!(vm.run("journalctl --boot -u ovf-agent -p warning --output cat")?, "");
+    let ready = "busctl get-property org.ovf.Agent1 /org/ovf/Agent1 org.ovf.Agent1 Ready";
+    assert_eq!(vm.run(ready)?, "b true\n", "it is on the bus, which came later");
     bench.measured(vm.run("systemd-analyze time | head -n 1")?.trim());
 
     // The same sandbox around another program, and the program without it.

@@ -68,6 +68,7 @@ impl Running {
             warn!(stage = "gates", "cannot watch units: {error}");
         }
         self.waiting = Some(waiting);
+        self.tell_holds();
         self.try_gates();
     }
 

@@ -98,6 +98,7 @@ impl Running {
 
     fn reload(&mut self, requests: Vec<Request>) {
         self.pass_begins();
+        self.try_bus_again();
         let begin = now();
         let config = (self.options.load)(&self.root);
         self.times.took(What::Configuration, begin);
@@ -208,6 +209,9 @@ impl Running {
         let took = machine.took;
         self.last_call.clone_from(&machine.last_call);
         self.ready_hooks = machine.ready_hooks.take().map(Rc::new).or(self.ready_hooks.take());
+        if let Some(values) = machine.values.take() {
+            self.new_values(values);
+        }
         self.machine = Some(machine);
         self.remember_pinned();
         let changed = !report.changed.is_empty();

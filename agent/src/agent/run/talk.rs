@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::{CONTROL, HOST, Running, Stopping};
+use super::{CONTROL, HOST, OBJECT, Running, Stopping};
 use crate::agent::chain;
 use crate::protocol::{self, Answer, FromHost, Sent};
 use crate::report::{Report, Stage};
@@ -51,6 +51,7 @@ impl Running {
         }
         self.tell_reporters();
         self.follow_target();
+        self.tell_bus();
         self.say();
     }
 
@@ -186,6 +187,7 @@ impl Running {
         }
         let outbox = match from {
             HOST => self.link.as_mut().map(|link| &mut link.outbox),
+            OBJECT => return self.answer_bus(&answer),
             // One who asked and left is not answered.
             client => self.control.clients.get_mut(&client).map(|client| &mut client.outbox),
         };
