@@ -33,6 +33,13 @@ pub struct Unmet {
     pub since_ms: u64,
 }
 
+impl Unmet {
+    /// Whether it was tried and found shut, and is not just waited for since a pass.
+    pub fn is_known(&self) -> bool {
+        ![Obstacle::UNTRIED.code, Obstacle::UNANSWERED.code].contains(&&*self.code)
+    }
+}
+
 impl Obstacle {
     const fn of(code: &'static str, reason: &'static str) -> Self {
         Self { code, reason: Cow::Borrowed(reason) }

@@ -2,8 +2,9 @@
 //!
 //! Decides when it is started and stopped: it is active while the guest is ready, and not while it waits, is degraded or has
 //! failed. What starts with it and what stops with it is for the units to say. While the agent starts or configures, as after
-//! a restart of its own, it stays as it was; when the machine goes down, systemd stops it. Nobody waits for the jobs: a
-//! unit of the target's may wait for us.
+//! a restart of its own, it stays as it was, and so it does until a gate was tried and found shut: after each pass all are tried
+//! anew, and what announces the guest is not to be restarted for that. When the machine goes down, systemd stops it. Nobody
+//! waits for the jobs: a unit of the target's may wait for us.
 
 #![forbid(unsafe_code)]
 
@@ -15,6 +16,7 @@ use tracing::warn;
 use super::{Running, TARGET};
 use crate::agent::chain;
 use crate::bus::{Bus, Conversation, Error};
+use crate::ready::Unmet;
 use crate::report::Stage;
 use crate::sys::clock::Moment;
 
@@ -46,8 +48,10 @@ impl Target {
 impl Running {
     /// The report is news.
     pub(super) fn follow_target(&mut self) {
-        self.target.wanted = match self.reporter.report().stage {
+        let report = self.reporter.report();
+        self.target.wanted = match report.stage {
             Stage::Ready => Some(true),
+            Stage::Waiting if !report.unmet.iter().any(Unmet::is_known) => self.target.wanted,
             Stage::Waiting | Stage::Degraded | Stage::Failed => Some(false),
             Stage::Starting | Stage::Configuring | Stage::Stopping => self.target.wanted,
         };
