@@ -20,7 +20,7 @@ demo: ## boot a guest that configures itself and becomes ready, and show how (AP
 
 test: ## run every test, without a VM and then in guests; the last line is the total
 	@$(DEPS) build static vm debian image package package-readers
-	@packaging/static/build --example units --example bug
+	@packaging/static/build --inside
 	@packaging/cargo-tool deb --fetch
 	@packaging/cargo-tool generate-rpm --fetch
 	@qemu-tests/guest-kernel
@@ -34,7 +34,7 @@ test: ## run every test, without a VM and then in guests; the last line is the t
 test-all: export OVF_TEST_LONG = 1
 test-all: ## the same with the long runs, and the agent for aarch64
 	@$(DEPS) build static vm debian aarch64
-	@ARCH=aarch64 packaging/static/build --example bug
+	@ARCH=aarch64 packaging/static/build --inside
 	@packaging/qemu-user --fetch aarch64
 	@ARCH=aarch64 qemu-tests/guest-kernel
 	@qemu-tests/guest-kernel

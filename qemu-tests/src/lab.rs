@@ -155,15 +155,15 @@ impl Bench<'_> {
         self.lab.tools.program(name)
     }
 
-    /// An example of the agent's, by its name, as a program of the guest's.
-    pub fn example(&self, name: &str) -> Result<Files> {
-        self.example_of(Arch::X86_64, name)
+    /// A program of `qemu-tests/inside`, by its name.
+    pub fn inside(&self, name: &str) -> Result<Files> {
+        self.inside_of(Arch::X86_64, name)
     }
 
     /// The same for guests of an architecture.
-    pub fn example_of(&self, arch: Arch, name: &str) -> Result<Files> {
+    pub fn inside_of(&self, arch: Arch, name: &str) -> Result<Files> {
         let (tools, _) = self.lab.made_of(arch)?;
-        let program = initramfs::read(&tools.example(name)?)?;
+        let program = initramfs::read(&tools.inside(name)?)?;
         Ok(Files::new().with_program(&format!("/usr/local/bin/{name}"), program))
     }
 

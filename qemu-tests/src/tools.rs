@@ -22,7 +22,7 @@ pub struct Tools {
     pub modules: PathBuf,
     /// The static agent under test.
     pub agent: PathBuf,
-    /// Where examples of the agent's are, in `examples`.
+    /// Where programs for guests are, in `inside`.
     products: PathBuf,
     /// A directory for each of Debian's programs that some tests run, looked for when a test asks for one.
     programs: PathBuf,
@@ -76,10 +76,10 @@ impl Tools {
         existing(self.kernel.with_file_name("uefi"), "ARCH=aarch64 qemu-tests/guest-kernel")
     }
 
-    /// An example of the agent's, as a static program.
-    pub(crate) fn example(&self, name: &str) -> Result<PathBuf> {
-        let remedy = format!("packaging/static/build --example {name}, with ARCH=aarch64 for guests of that");
-        existing(self.products.join("examples").join(name), &remedy)
+    /// A program of `qemu-tests/inside`, static.
+    pub(crate) fn inside(&self, name: &str) -> Result<PathBuf> {
+        let remedy = "packaging/static/build --inside, with ARCH=aarch64 for guests of that";
+        existing(self.products.join("inside").join(name), remedy)
     }
 
     /// The device that brings vsock to a guest.

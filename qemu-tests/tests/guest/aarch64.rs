@@ -25,10 +25,10 @@ fn by_device_tree(bench: &Bench<'_>) -> Result<()> {
     assert_eq!(decided_by(&mut vm)?, "/proc/device-tree");
     assert_eq!(vm.run("ls /sys/class/dmi/id 2> /dev/null || :")?, "", "there is no SMBIOS");
 
-    vm.put(&bench.example_of(Arch::Aarch64, "bug")?)?;
+    vm.put(&bench.inside_of(Arch::Aarch64, "bug")?)?;
     let log = vm.run("/usr/local/bin/bug 1 2 2>&1 > /dev/null; echo status $?")?;
     assert!(log.contains("stopped by a bug: SIGTRAP at ") && log.ends_with("status 133\n"), "{log}");
-    let told = told(&log, "aarch64/examples/bug")?;
+    let told = told(&log, "aarch64/inside/bug")?;
     for function in ["SIGTRAP\n", "bug::third at ", "bug::outer at ", "bug.rs:", "bug::main at "] {
         assert!(told.contains(function), "no {function} in {told}");
     }

@@ -119,14 +119,14 @@ fn terminate(bench: &Bench<'_>, vm: &mut Vm, agent: &Job) -> Result<()> {
 fn stopped_by_a_bug(bench: &Bench<'_>) -> Result<()> {
     let mut vm = bench.guest(Some(&bench.environment(DOCUMENT)?), Connect::BeforeBoot)?;
     vm.put(&appliance(PARAMETERS))?;
-    vm.put(&bench.example("bug")?)?;
+    vm.put(&bench.inside("bug")?)?;
     // `bug` reads behind the end of a list.
     let log = vm.run("/usr/local/bin/bug 1 2 2>&1 > /dev/null; echo status $?")?;
     assert!(
         log.contains("ovf-agent: stopped by a bug: SIGILL at ") && log.ends_with("status 132\n"),
         "{log}"
     );
-    let told = told(&log, "examples/bug")?;
+    let told = told(&log, "inside/bug")?;
     for function in ["SIGILL\n", "bug::third at ", "bug.rs:", "bug::main at "] {
         assert!(told.contains(function), "no {function} in {told}");
     }

@@ -39,7 +39,7 @@ fn guest(bench: &Bench<'_>) -> Result<Vm> {
 
 fn services(bench: &Bench<'_>) -> Result<Files> {
     Ok(bench
-        .example("units")?
+        .inside("units")?
         .with("/usr/lib/systemd/system/plain.service", SERVICE)
         .with("/usr/lib/systemd/system/reloads.service", format!("{SERVICE}{RELOADED}"))
         .with("/usr/lib/systemd/system/idle.service", SERVICE)
