@@ -142,6 +142,9 @@ enum Command {
         #[arg(long = "final")]
         is_final: bool,
     },
+    /// Mount the volume on a device that the agent has open; for a unit of its own
+    #[command(hide = true)]
+    Mount,
     /// Tell which hypervisor this machine runs on
     Detect {
         /// Judge these facts, as `detect --json` prints them, instead of this machine
@@ -260,6 +263,9 @@ impl Cli {
             Command::Analyze { svg } => common.analyze(out, svg),
             Command::Reload => common.reload(out),
             Command::ReportFailure { is_final } => agent::run::last_words::tell(common.root()?, is_final),
+            Command::Mount => {
+                sys::mount::serve().map(|()| Exit::Done).map_err(|error| Fault::outside(&error))
+            }
             Command::Detect { facts } => common.detect(out, facts),
         }
     }

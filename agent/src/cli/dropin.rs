@@ -2,8 +2,7 @@
 //!
 //! Decides which directories can be written (systemd.exec(5), `ReadWritePaths=`): those of the templates' targets, of the state,
 //! `/run`, and the drives' settings in `/sys`. The directory of a target, and not the file: files change by a rename. One that is
-//! not there when the agent starts is passed over, for systemd would not start the agent at all. `method = "mount"` is the one
-//! thing for which the unit has to be allowed more.
+//! not there when the agent starts is passed over, for systemd would not start the agent at all.
 
 #![forbid(unsafe_code)]
 
@@ -13,19 +12,12 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{Config, STATE};
 use crate::template::TemplateSet;
-use crate::transport::Method;
 
 const HEAD: &str = "\
 # Made by `ovf-agent check --emit-paths-dropin`; to be made anew when a template's path changes.
 # It lies in /etc/systemd/system/ovf-agent.service.d/ or below /usr/lib, under any name that ends with .conf.
 [Service]
 ReadWritePaths=
-";
-
-const MOUNT: &str = "
-# [transport.iso] method = \"mount\"
-CapabilityBoundingSet=CAP_SYS_ADMIN
-SystemCallFilter=@mount
 ";
 
 /// What the unit is always allowed: sockets and what lasts until the next boot, and `events_poll_msecs` of drives.
@@ -44,9 +36,6 @@ pub(super) fn text(config: &Config) -> String {
     for path in paths.iter().filter(|path| !path.ancestors().skip(1).any(|above| paths.contains(above))) {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "ReadWritePaths={}", quoted(path));
-    }
-    if config.transport.method == Method::Mount {
-        text.push_str(MOUNT);
     }
     text
 }

@@ -3,10 +3,14 @@
 //! Decides how: as a detached mount (fsopen(2) and fsmount(2), Linux 5.2), which has no mount point and is in nobody's
 //! mount table. It ends with its descriptor: on every path, a killed process's included. A mount at a directory was
 //! rejected: it would need one, somebody to see it, and somebody to clean up. While it lasts, the drive's tray is locked.
+//!
+//! Who may not mount has it done by a process that may do nothing else, see [`service`].
+
+mod service;
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -18,6 +22,8 @@ use nix::sys::statvfs::{FsFlags, fstatvfs};
 use super::device::Device;
 use super::root::{names_in, read_limited};
 use super::{Error, Result};
+
+pub use service::serve;
 
 // linux/mount.h
 const FSOPEN_CLOEXEC: libc::c_ulong = 1;
@@ -51,26 +57,21 @@ pub enum Kind {
 }
 
 impl Mounted {
-    /// Mounts the volume on an open block device, `ro,nosuid,nodev,noexec`. Needs CAP_SYS_ADMIN and a kernel with isofs.
+    /// Mounts the volume on an open block device, `ro,nosuid,nodev,noexec`. Needs CAP_SYS_ADMIN, or the service that has it,
+    /// and a kernel with isofs.
     ///
     /// # Errors
-    /// The kernel does not mount it; `path` is the device's name in the message.
+    /// The kernel does not mount it, or the service does not answer; `path` is the device's name in the message.
     pub fn iso9660(device: &Device, path: &Path) -> Result<Self> {
-        // The device that was judged, not what its name may mean by now.
-        let source = format!("/proc/self/fd/{}", device.as_fd().as_raw_fd());
-        let source = CString::new(source).expect("a number and a fixed text");
-        let top = mount(&source).map_err(|errno| {
-            let source = match errno {
-                Errno::EPERM => {
-                    io::Error::new(io::ErrorKind::PermissionDenied, "mounting needs CAP_SYS_ADMIN")
-                }
-                Errno::ENODEV => io::Error::other("the kernel has no isofs; load it, or have it built in"),
-                Errno::ENOTBLK => io::Error::other("it is no block device, and only those can be mounted"),
-                errno => errno.into(),
-            };
-            Error { action: "mount", path: path.to_path_buf(), source }
-        })?;
-        Ok(Self { top, device: path.to_path_buf() })
+        let top = match mount(device.as_fd()) {
+            Err(Errno::EPERM) => service::ask(device.as_fd()),
+            outcome => outcome.map_err(reason),
+        };
+        let device = path.to_path_buf();
+        match top {
+            Ok(top) => Ok(Self { top, device }),
+            Err(source) => Err(Error { action: "mount", path: device, source }),
+        }
     }
 
     /// The mount's options, as the kernel tells them: `ro,nosuid,nodev,noexec`.
@@ -128,11 +129,24 @@ impl Mounted {
     }
 }
 
-fn mount(source: &CStr) -> nix::Result<OwnedFd> {
+/// What to do about it, where that is known.
+fn reason(errno: Errno) -> io::Error {
+    match errno {
+        Errno::EPERM => io::Error::new(io::ErrorKind::PermissionDenied, "mounting needs CAP_SYS_ADMIN"),
+        Errno::ENODEV => io::Error::other("the kernel has no isofs; load it, or have it built in"),
+        Errno::ENOTBLK => io::Error::other("it is no block device, and only those can be mounted"),
+        errno => errno.into(),
+    }
+}
+
+fn mount(device: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
+    // The device that was judged, not what its name may mean by now.
+    let source = format!("/proc/self/fd/{}", device.as_raw_fd());
+    let source = CString::new(source).expect("a number and a fixed text");
     // SAFETY: fsopen(2) reads a string and gives a new descriptor.
     let context =
         unsafe { descriptor(libc::syscall(libc::SYS_fsopen, c"iso9660".as_ptr(), FSOPEN_CLOEXEC)) }?;
-    configure(&context, FSCONFIG_SET_STRING, Some(c"source"), Some(source))?;
+    configure(&context, FSCONFIG_SET_STRING, Some(c"source"), Some(&source))?;
     configure(&context, FSCONFIG_SET_FLAG, Some(c"ro"), None)?;
     configure(&context, FSCONFIG_CMD_CREATE, None, None)?;
     let attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;

@@ -2,11 +2,12 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, SockaddrStorage, UnixAddr, connect, sendmsg,
     socket,
@@ -90,4 +91,68 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]
     let control = if descriptors.is_empty() { &[][..] } else { &rights[..] };
     let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
     Ok(sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(bytes)], control, flags, None)?)
+}
+
+/// Waits for bytes from a socket, and takes the descriptor that comes with them; the kernel closes any further ones.
+///
+/// # Errors
+/// Nothing came in the socket's time ([`io::ErrorKind::WouldBlock`]), or it is none.
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+    // Aligned as the kernel's header is, which stands in front of the descriptor.
+    let mut control = [0_u64; 3];
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: it is made of numbers and pointers, and with all of them zero says that there is room for nothing.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
+    message.msg_control = control.as_mut_ptr().cast();
+    // SAFETY: CMSG_LEN computes with a number; for one descriptor it is 20, and there is room for 24.
+    message.msg_controllen = unsafe { libc::CMSG_LEN(size_of::<RawFd>() as u32) } as _;
+    // SAFETY: `message` names `buffer` and `control` with their lengths, and both outlive the call.
+    let count = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) };
+    let count = Errno::result(count)? as usize;
+    // SAFETY: the kernel has written a header and what it says, or has said that there is none. The descriptor is new, and
+    // nobody else knows of it.
+    let descriptor = unsafe {
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        let is_one = !header.is_null()
+            && ((*header).cmsg_level, (*header).cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS);
+        is_one.then(|| OwnedFd::from_raw_fd(libc::CMSG_DATA(header).cast::<RawFd>().read_unaligned()))
+    };
+    Ok((count, descriptor))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{ErrorKind, Read, Write};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use super::{receive, send};
+
+    #[test]
+    fn a_descriptor_goes_to_the_other_end_and_is_closed_where_it_is_not_wanted() {
+        let (ours, theirs) = UnixStream::pair().expect("sockets");
+        let (mut kept, given) = UnixStream::pair().expect("sockets");
+        let mut bytes = [0; 4];
+        send(ours.as_fd(), b"abcd", &[]).expect("room");
+        assert!(matches!(receive(theirs.as_fd(), &mut bytes), Ok((4, None))));
+        assert_eq!(&bytes, b"abcd");
+        send(ours.as_fd(), b"a", &[given.as_fd(), given.as_fd()]).expect("room");
+        drop(given);
+        let (count, taken) = receive(theirs.as_fd(), &mut bytes).expect("a byte");
+        let mut taken = UnixStream::from(taken.expect("a descriptor"));
+        assert_eq!(count, 1);
+        taken.write_all(b"it").expect("room");
+        drop(taken);
+        let mut said = String::new();
+        kept.read_to_string(&mut said).expect("nobody has the other end any more");
+        assert_eq!(said, "it");
+
+        theirs.set_read_timeout(Some(Duration::from_millis(1))).expect("a limit");
+        let silent = receive(theirs.as_fd(), &mut bytes).expect_err("nobody says anything");
+        assert_eq!(silent.kind(), ErrorKind::WouldBlock);
+        drop(ours);
+        assert!(matches!(receive(theirs.as_fd(), &mut bytes), Ok((0, None))));
+    }
 }

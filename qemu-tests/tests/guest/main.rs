@@ -27,6 +27,7 @@ mod hotplug;
 mod image;
 mod initramfs;
 mod life;
+mod mounting;
 mod pass;
 mod platform;
 mod port;
@@ -81,6 +82,7 @@ fn main() -> ExitCode {
         selinux::TRIALS,
         service::TRIALS,
         dbus::TRIALS,
+        mounting::TRIALS,
         docs::TRIALS,
         hazards::TRIALS,
         apply::TRIALS,

@@ -28,8 +28,10 @@ pub(crate) const TRIALS: &[(&str, Test)] = &[
     ),
 ];
 
-pub(crate) const UNITS: [(&str, &str); 5] = [
+pub(crate) const UNITS: [(&str, &str); 7] = [
     ("ovf-agent.service", include_str!("../../../systemd/system/ovf-agent.service")),
+    ("ovf-agent-mount.socket", include_str!("../../../systemd/system/ovf-agent-mount.socket")),
+    ("ovf-agent-mount@.service", include_str!("../../../systemd/system/ovf-agent-mount@.service")),
     ("ovf-agent-failed.service", include_str!("../../../systemd/system/ovf-agent-failed.service")),
     ("ovf-agent-configured.service", include_str!("../../../systemd/system/ovf-agent-configured.service")),
     ("ovf-agent-configured.target", include_str!("../../../systemd/system/ovf-agent-configured.target")),
@@ -336,8 +338,6 @@ fn elsewhere(bench: &Bench<'_>) -> Result<()> {
 
     vm.run(
         "mkdir /etc/systemd/system/ovf-agent.service.d
-        mkdir /etc/ovf-agent/agent.d
-        printf '[transport.iso]\\nmethod = \"mount\"\\n' > /etc/ovf-agent/agent.d/mount.toml
         ovf-agent check --emit-paths-dropin > /etc/systemd/system/ovf-agent.service.d/paths.conf
         systemctl daemon-reload; systemctl restart ovf-agent",
     )?;

@@ -223,13 +223,19 @@ fn mounted(bench: &Bench<'_>) -> Result<()> {
     Ok(())
 }
 
-fn only_the_kernel(bench: &Bench<'_>) -> Result<()> {
-    let disc = bench.iso(Variant::Plain, &[("ovf-env.xml", DOCUMENT.as_bytes())])?;
+/// A disc with this document, which the agent cannot read and Linux can.
+pub(crate) fn disc_for_the_kernel(bench: &Bench<'_>, document: &str) -> Result<PathBuf> {
+    let disc = bench.iso(Variant::Plain, &[("ovf-env.xml", document.as_bytes())])?;
     // A writer that leaves out the big-endian half of the file's length (ECMA-119, 7.3.3): Linux reads the other one.
     let mut bytes = std::fs::read(&disc)?;
     let name = bytes.windows(11).position(|window| window == b"OVF_ENV.XML").context("the name")?;
     bytes[name - 33 + 14..name - 33 + 18].fill(0);
     std::fs::write(&disc, bytes)?;
+    Ok(disc)
+}
+
+fn only_the_kernel(bench: &Bench<'_>) -> Result<()> {
+    let disc = disc_for_the_kernel(bench, DOCUMENT)?;
     let mut vm = bench.guest(Some(&disc), Connect::Later)?;
     vm.put(&appliance(&format!("{OPTIONAL_PARAMETERS}{NO_WAIT}")))?;
     let (report, log) = apply(&mut vm)?;
