@@ -40,6 +40,7 @@ test-all: ## the same with the long runs, and the agent for aarch64
 	@qemu-tests/guest-kernel
 	@qemu-tests/guest-debian
 	@qemu-tests/guest-initramfs
+	@qemu-tests/guest-openrc
 	@$(MAKE) test
 
 check: ## formatting, lints, licences, duplicate dependencies, shell scripts, house rules

@@ -76,12 +76,18 @@ pub(crate) struct Debian {
 
 impl Debian {
     pub(crate) fn prepare(tools: &Tools) -> Result<Debian> {
+        Debian::of(tools, tools.debian()?, &over_the_image(tools)?)
+    }
+
+    /// The one of this image, with `files` over it.
+    pub(crate) fn of(tools: &Tools, image: PathBuf, files: &Files) -> Result<Debian> {
+        let over_the_image = files.archive()?;
         let modules = modules::in_order(&tools.modules, &WANTED)?;
         let mut files = Files::new()
             .with_program("/init", include_str!("../guest/debian/init"))
             .with_program("/bin/busybox", read(&tools.busybox)?)
             .with_link("/bin/sh", "busybox")
-            .with("/files/1", over_the_image(tools)?.archive()?)
+            .with("/files/1", over_the_image)
             .with("/lib/modules/order", order(&modules));
         for path in &modules {
             files = files.with(&format!("/lib/modules/{}", file_name(path)), read(path)?);
@@ -89,7 +95,7 @@ impl Debian {
         for directory in ["/changes", "/dev", "/image", "/proc", "/root", "/sys"] {
             files = files.with_directory(directory);
         }
-        Ok(Debian { image: tools.debian()?, initramfs: files.archive()? })
+        Ok(Debian { image, initramfs: files.archive()? })
     }
 
     /// `machine` with the image and the memory that Debian needs.
@@ -107,18 +113,24 @@ pub(crate) fn with_files(files: &Files) -> Result<Vec<u8>> {
 
 /// What every Debian guest has over its image.
 pub(crate) fn over_the_image(tools: &Tools) -> Result<Files> {
-    let mut files = Files::new()
-        .with_program("/usr/bin/ovf-agent", read(&tools.agent)?)
-        .with_program("/usr/local/lib/test/control", include_str!("../guest/control"))
+    let mut files = with_any_init(tools)?
         .with("/etc/systemd/system/control.service", include_str!("../guest/debian/control.service"))
         .with_link("/etc/systemd/system/sysinit.target.wants/control.service", "../control.service")
         .with("/etc/systemd/journald.conf.d/test.conf", JOURNALD)
         // With an empty one systemd would take each boot for the first.
-        .with("/etc/machine-id", "0f0a9e27000040008000000000000001\n")
-        .with("/etc/hostname", "guest\n");
+        .with("/etc/machine-id", "0f0a9e27000040008000000000000001\n");
     for unit in MASKED {
         files = files.with_link(&format!("/etc/systemd/system/{unit}"), "/dev/null");
     }
+    Ok(files)
+}
+
+/// The part of it that has nothing to do with systemd.
+pub(crate) fn with_any_init(tools: &Tools) -> Result<Files> {
+    let mut files = Files::new()
+        .with_program("/usr/bin/ovf-agent", read(&tools.agent)?)
+        .with_program("/usr/local/lib/test/control", include_str!("../guest/control"))
+        .with("/etc/hostname", "guest\n");
     // The scripts of the harness use them, and Debian has them only as packages.
     for applet in ["cpio", "usleep"] {
         files = files.with_link(&format!("/usr/local/bin/{applet}"), "/usr/bin/busybox");

@@ -10,6 +10,7 @@ use crate::files::Files;
 use crate::initramfs;
 use crate::iso::{self, Variant};
 use crate::machine::{Arch, Drive, Machine};
+use crate::openrc;
 use crate::saved::Saved;
 use crate::tools::Tools;
 use crate::vm::{Boot, Connect, Evidence, Vm};
@@ -204,6 +205,15 @@ impl Bench<'_> {
         let extra = debian::with_files(files)?;
         let boot = Boot { initramfs: &[&debian.initramfs, &extra], ..self.lab.boot(connect) };
         self.watched(Vm::boot(&debian.machine(machine.clone()), &boot, &directory)?)
+    }
+
+    /// Boots the guest with OpenRC (`guest-openrc` makes it). Otherwise as [`boot_debian`](Self::boot_debian), but for
+    /// [`Vm::booted`], which asks systemd.
+    pub fn boot_openrc(&self, machine: &Machine, files: &Files, connect: Connect) -> Result<Vm> {
+        let (openrc, directory) = (openrc::prepare(&self.lab.tools)?, self.guest_directory()?);
+        let extra = debian::with_files(files)?;
+        let boot = Boot { initramfs: &[&openrc.initramfs, &extra], ..self.lab.boot(connect) };
+        self.watched(Vm::boot(&openrc.machine(machine.clone()), &boot, &directory)?)
     }
 
     /// Boots a Debian with an ordinary disk, by the initramfs of this name (`guest-initramfs` makes them); `files` are on the

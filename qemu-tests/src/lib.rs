@@ -30,6 +30,7 @@ mod disk;
 mod initramfs;
 mod memory;
 mod modules;
+mod openrc;
 mod qemu;
 mod saved;
 mod wire;

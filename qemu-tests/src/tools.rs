@@ -100,6 +100,11 @@ impl Tools {
         Ok(directory)
     }
 
+    /// The root file system of the guest with OpenRC.
+    pub(crate) fn openrc(&self) -> Result<PathBuf> {
+        existing(workspace().join("target/guest/openrc/root.squashfs"), "qemu-tests/guest-openrc")
+    }
+
     /// The root file system of the Debian guest.
     pub(crate) fn debian(&self) -> Result<PathBuf> {
         existing(workspace().join("target/guest/debian/root.squashfs"), "qemu-tests/guest-debian")

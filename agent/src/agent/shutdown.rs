@@ -28,6 +28,8 @@ use crate::sys::Root;
 use crate::sys::clock::{self, now};
 use crate::sys::power::Action;
 
+/// Where the scripts of another init say how the machine goes down.
+const GOES_DOWN: &str = "/run/ovf-agent/goes-down";
 /// A PID 1 that has not answered by then will not.
 const ANSWER: Duration = Duration::from_secs(5);
 /// For a program that tells init.
@@ -70,6 +72,13 @@ pub(super) async fn look(bus: Rc<Bus>) -> Said {
         }
         None => Said::Systemd(false, None),
     }
+}
+
+/// What an init that cannot be asked has said before it ends us: that the machine goes down, and how. No file is no word, and
+/// the agent alone is to end.
+pub(super) fn said_by_init(root: &Root) -> Option<Action> {
+    let word = root.clue(GOES_DOWN)?;
+    Action::ALL.into_iter().find(|action| action.as_str() == word)
 }
 
 /// What a target of systemd's means for the platform: another kernel, or other programs, is a reboot as well.

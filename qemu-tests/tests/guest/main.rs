@@ -28,6 +28,7 @@ mod image;
 mod initramfs;
 mod life;
 mod mounting;
+mod openrc;
 mod pass;
 mod platform;
 mod port;
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
         if is_long() { initramfs::BOOTS } else { &[] },
         image::TRIALS,
         if is_long() { image::LONG_TRIALS } else { &[] },
+        if is_long() { openrc::BOOTS } else { &[] },
         detect::TRIALS,
         life::TRIALS,
         debian::TRIALS,

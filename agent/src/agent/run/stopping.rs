@@ -7,7 +7,7 @@
 //! asked, the kernel. How each of these is done is decided in `shutdown`.
 //!
 //! SIGTERM is sent for a restart of the agent as well, and systemd alone tells one from the other: so it is asked. It waits for
-//! us meanwhile (`TimeoutStopSec=`). Of other inits nobody can know what they mean, and SIGTERM is the end of the agent alone.
+//! us meanwhile (`TimeoutStopSec=`). The scripts of another init say so in a file before, or SIGTERM is the end of the agent alone.
 
 #![forbid(unsafe_code)]
 
@@ -132,7 +132,12 @@ impl Running {
             Some(Stopping { phase: Phase::Asked | Phase::Stuck, .. }) => self.is_over = true,
             Some(stopping) => stopping.leave = true,
             None => {
-                let has_systemd = self.may_stop() && Bus::has_systemd(&self.root);
+                let may_stop = self.may_stop();
+                let has_systemd = may_stop && Bus::has_systemd(&self.root);
+                if let Some(action) = shutdown::said_by_init(&self.root).filter(|_| may_stop && !has_systemd)
+                {
+                    return self.go_down(action, STOP_DEADLINE, true);
+                }
                 let bus = has_systemd.then(|| self.stop_bus(Bus::new(&self.root)));
                 let Some(bus) = bus.flatten() else {
                     self.is_over = true;
@@ -169,7 +174,7 @@ impl Running {
         self.stop_looking();
         let waiting = self.stop_searching();
         self.too_late(waiting);
-        let by = if is_under_way { "systemd" } else { "a request" };
+        let by = if is_under_way { "init" } else { "a request" };
         info!(stage = "agent", "the machine goes down for {}, by {by}", action.as_str());
         self.report(|report| {
             report.unmet.clear();
