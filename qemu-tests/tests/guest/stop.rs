@@ -22,6 +22,10 @@ pub(crate) const TRIALS: &[(&str, Test)] = &[
         "stop: nobody takes down what is not his, and a machine that is killed tells it from one that stops",
         refused,
     ),
+    (
+        "stop: the scripts of another init say that the machine goes down, and hooks run before they go on",
+        other_init,
+    ),
     ("stop: units hear of it after the hooks, in their order", units),
     ("stop: systemd's own shutdown runs the same hooks, and a restart of the agent none", systemd),
     ("stop: a systemd that does not answer is not waited for", silent),
@@ -267,6 +271,20 @@ fn refused(bench: &Bench<'_>) -> Result<()> {
     assert!(!vm.console.text().contains("hook"));
     vm.qmp.execute("quit", json!({}))?;
     assert_eq!(down(&mut vm)?, (false, "host-qmp-quit".to_owned()));
+    Ok(())
+}
+
+fn other_init(bench: &Bench<'_>) -> Result<()> {
+    let mut vm = bench.guest(Some(&bench.environment(DOCUMENT)?), Connect::BeforeBoot)?;
+    vm.put(&with_hooks(PARAMETERS, &["10-a", "20-b"]))?;
+    let agent = start_agent(&mut vm)?;
+    vm.report(stage("ready"), soon())?;
+    vm.run(&format!("echo reboot > /run/ovf-agent/goes-down && kill {}", agent.pid))?;
+    let stopping = vm.report(stage("stopping"), soon())?;
+    assert_eq!(field(&stopping, "expect")?, "reboot");
+    assert_eq!(vm.wait(&agent, soon())?, 0, "the rest is not the agent's to do");
+    in_order(&vm, &["10-a begins: stop reboot", "10-a ends", "20-b ends"]);
+    vm.run("true")?;
     Ok(())
 }
 
