@@ -2,7 +2,7 @@
 //!
 //! | in README.md, CONTRIBUTING.md, ARCHITECTURE.md, and below docs/, examples/, packaging/ and qemu-tests/ | is tried so |
 //! |---|---|
-//! | a block `console` | its commands are run in an empty directory, one after the other, and say what stands below them (`docs/desk.rs`); those that want a guest are run in one, by `qemu-tests/tests/guest/docs.rs`; those that build and test the repository are looked up (`docs/names.rs`); what nobody runs has its reason beside it |
+//! | a block `console` | its commands are run in an empty directory, one after the other, and say what stands below them (`docs/desk.rs`); those that want a guest are run in one, by `qemu-tests/tests/guest/docs.rs`, or by a test of their own; those that build and test the repository are looked up (`docs/names.rs`); what nobody runs has its reason beside it |
 //! | a block below a line that ends in a file's name and a colon | is that file there |
 //! | a block `toml` or `tera` | `check` accepts it, beside names that documents use without declaring them (`docs/keys.rs`) |
 //! | every key, type and escape that the agent knows | is explained (`docs/keys.rs`) |
@@ -84,12 +84,12 @@ fn commands_say_what_is_shown() {
             differ.push((page, should));
         }
     }
-    let desk::Counts { run, by_name, in_guests, beside_guests, nowhere } = &counts;
+    let desk::Counts { run, by_name, in_guests, beside_guests, by_others, nowhere } = &counts;
     let reasons = nowhere.iter().map(|it| format!("    {it}\n")).collect::<String>();
     // Past the test's own capture: it belongs into every log.
     let _ = writeln!(
         std::io::stdout(),
-        "documentation: commands: {run} run here, {in_guests} in guests, {beside_guests} on their hosts, {by_name} looked up; blocks that \
+        "documentation: commands: {run} run here, {in_guests} in guests, {beside_guests} on their hosts, {by_others} by tests of their own, {by_name} looked up; blocks that \
          nobody runs: {}\n{reasons}",
         nowhere.len()
     );

@@ -20,6 +20,7 @@ pub(crate) struct Counts {
     pub(crate) by_name: usize,
     pub(crate) in_guests: usize,
     pub(crate) beside_guests: usize,
+    pub(crate) by_others: usize,
     pub(crate) nowhere: Vec<String>,
 }
 
@@ -59,6 +60,14 @@ impl Counts {
                     continue;
                 }
                 let commands = console::commands(block).expect("it has been read already");
+                if let Place::By(path) = &block.place {
+                    self.by_others += commands.len();
+                    let test = fs::read_to_string(top().join(path)).unwrap_or_default();
+                    if !test.contains(&page.name) {
+                        faults.push(format!("{}: {path} is no test of this page", page.at(block.first)));
+                    }
+                    continue;
+                }
                 let roots = commands.iter().filter(|command| command.is_root).count();
                 self.in_guests += roots;
                 self.beside_guests += commands.len() - roots;

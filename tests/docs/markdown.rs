@@ -8,6 +8,7 @@
 //! | `<!-- console: desk -->` | they are run in a new empty directory. So they are at the beginning of a page |
 //! | `<!-- console: guest -->` | they are run in a new guest: Debian, with the package's units |
 //! | `<!-- console: demo -->` | the next one shows `make demo APPLIANCE=...` of what stands above it |
+//! | `<!-- console: run by PATH -->` | the next one is run by the test of its own in this file, which names the page |
 //! | `<!-- console: not run, REASON -->` | the next one is run by nobody |
 
 use std::fs;
@@ -21,6 +22,8 @@ pub(crate) enum Place {
     /// The guest of this number.
     Guest(usize),
     Demo,
+    /// Where the test in this file has it.
+    By(String),
     /// Nowhere, for this reason.
     Nowhere(String),
 }
@@ -153,9 +156,10 @@ fn blocks(text: &str) -> Vec<Block> {
                     place = Place::Guest(guests);
                 }
                 "demo" => next = Some(Place::Demo),
-                _ => match said.strip_prefix("not run, ") {
-                    Some(reason) => next = Some(Place::Nowhere(reason.to_owned())),
-                    None => panic!(
+                _ => match (said.strip_prefix("run by "), said.strip_prefix("not run, ")) {
+                    (Some(path), _) => next = Some(Place::By(path.to_owned())),
+                    (None, Some(reason)) => next = Some(Place::Nowhere(reason.to_owned())),
+                    (None, None) => panic!(
                         "line {}: `{line}` is none of the comments of tests/docs/markdown.rs",
                         number + 1
                     ),
