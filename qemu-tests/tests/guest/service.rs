@@ -299,8 +299,7 @@ fn ready(bench: &Bench<'_>) -> Result<()> {
     {
         vm.host.skip();
         vm.run(again)?;
-        vm.report(stage("waiting"), soon())?;
-        vm.report(stage("ready"), soon())?;
+        vm.report(|report| report.stage == "ready" && report.unmet.is_empty(), soon())?;
         assert_eq!(vm.run(started)?, before, "{again}");
     }
     Ok(())
