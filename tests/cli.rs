@@ -407,6 +407,51 @@ broken = "{{ ip | prefix }}"
     assert!(text(&machine.run(&["get", "nett"]).stderr).contains("peer, token, all, broken, hello"));
 }
 
+/// As a hook runs it: the machine is the one that it runs on, and standard input is a file that others may have read.
+#[test]
+fn in_a_hook_a_value_is_what_the_hook_was_told_however_often_it_is_asked_for() {
+    let machine = Machine::new("[derived]\nlogin = \"root:{{ password }}\"\n");
+    machine.write(
+        "told",
+        r#"{"hook":"after-apply","generation":2,"parameters":{"ip":"192.0.2.12","password":"hunter4","peer":null},"derived":{"login":"root:hunter4"}}"#,
+    );
+    machine
+        .write("stop", r#"{"action":"halt","hook":"stop","generation":2,"parameters":null,"derived":null}"#);
+    machine.write("before", r#"{"hook":"after-apply","generation":2,"parameters":{"password":"s3cret"}}"#);
+    let config = machine.path("root/etc/ovf-agent");
+    let script = |moment: &str, input: &str, script: &str| {
+        let mut shell = Command::new("sh");
+        shell.args([
+            "-c",
+            &format!("set -e; get() {{ \"$AGENT\" get --config \"$CONFIG\" \"$@\"; }}; {script}"),
+        ]);
+        shell.env("AGENT", agent(&[]).get_program()).env("CONFIG", &config).env("OVF_HOOK", moment);
+        shell.stdin(File::open(machine.path(input)).expect("it is there")).output().expect("a shell")
+    };
+    let told = |text: &str| script("after-apply", "told", text);
+    let all = told(
+        "get ip; get db.password --show-sensitive; get peer; get login --show-sensitive; cat; get --json ip",
+    );
+    let input = fs::read_to_string(machine.path("told")).expect("read");
+    let want = format!("192.0.2.12\nhunter4\n\nroot:hunter4\n{input}\"192.0.2.12\"\n");
+    assert_eq!(text(&all.stdout), want, "{all:?}");
+    let source = format!("get ip --source file:{}", machine.path("env.xml").display());
+    assert_eq!(text(&told(&source).stdout), "192.0.2.11\n", "one that is named is meant");
+    let elsewhere = "echo ip | while read name; do get $name; done";
+    for (refused, status, why) in [
+        (told("get password"), 64, "add --show-sensitive"),
+        (told(elsewhere), 64, "standard input is not what this hook was told"),
+        (told("get ip < /dev/null"), 64, "standard input is not what this hook was told"),
+        (script("ready", "told", "get ip"), 64, "standard input is not what this hook was told"),
+        (script("stop", "stop", "get ip"), 75, "this hook was told no values"),
+        (script("after-apply", "before", "get ip"), 75, "this hook was told nothing of `ip`"),
+    ] {
+        assert_eq!((refused.status.code(), refused.stdout.len()), (Some(status), 0), "{refused:?}");
+        let said = text(&refused.stderr);
+        assert!(said.contains(why) && !said.contains("s3cret"), "{said}");
+    }
+}
+
 #[test]
 fn an_empty_property_is_shown_by_its_key_alone() {
     let machine = Machine::new("");

@@ -373,3 +373,41 @@ fn a_reload_applies_what_is_new_to_what_was_sent_last() {
     agent.tell(&["reload"]);
     assert_eq!(fs::read_to_string(path("a")).expect("read"), "ip 192.0.2.10\n");
 }
+
+#[test]
+fn a_document_that_the_host_has_outdated_is_not_taken_for_what_is_applied() {
+    let agent = Agent::start();
+    let here = agent.machine.path().join("root/sys/firmware/qemu_fw_cfg/by_name/opt/org.ovf/env/raw");
+    fs::create_dir_all(here.parent().expect("a directory")).expect("made");
+    fs::copy(agent.machine.path().join("env.xml"), &here).expect("copied");
+    let get = |more: &[&str]| {
+        let output = command(agent.machine.path(), &[&["get", "ip"], more].concat()).output().expect("runs");
+        (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8"))
+    };
+    assert_eq!(get(&[]), (Some(0), "192.0.2.1\n".to_owned()));
+    let stream = agent.connect();
+    let document = "<Environment xmlns=\"http://schemas.dmtf.org/ovf/environment/1\" xmlns:e=\"http://schemas.dmtf.org/ovf/environment/1\"><PropertySection><Property e:key=\"ip\" e:value=\"192.0.2.9\"/></PropertySection></Environment>";
+    let request = json!({ "type": "environment", "id": "sent", "document": document });
+    (&stream).write_all(format!("\n{request}\n").as_bytes()).expect("taken");
+    assert_eq!(until_answer(&stream, "sent").last().expect("frames")["ok"], true);
+    let refused = |arguments: &[&str], remedies: &[&str]| {
+        let output = command(agent.machine.path(), arguments).output().expect("runs");
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(75), 0), "{arguments:?}: {output:?}");
+        let said = String::from_utf8(output.stderr).expect("UTF-8");
+        assert!(said.contains("the host has sent a newer OVF environment"), "{said}");
+        remedies.iter().for_each(|remedy| assert!(said.contains(remedy), "{said}"));
+    };
+    refused(&["get", "ip"], &["org.ovf.Agent1 GetParameter s ip`", "--source fwcfg"]);
+    refused(&["env"], &["GetParameter s NAME`", "--source fwcfg"]);
+    refused(&["explain", "/etc/a"], &["--source fwcfg"]);
+    assert_eq!(
+        get(&["--source", "fwcfg"]),
+        (Some(0), "192.0.2.1\n".to_owned()),
+        "it was named, so it is meant"
+    );
+    fs::remove_file(&here).expect("removed");
+    refused(&["get", "ip"], &["org.ovf.Agent1 GetParameter s ip`"]);
+    // One that is not what lay there then is newer than what was sent.
+    fs::write(&here, document.replace(".9", ".10")).expect("written");
+    assert_eq!(get(&[]), (Some(0), "192.0.2.10\n".to_owned()));
+}

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod analyze;
+mod applied;
 mod ask;
 mod dropin;
 mod explain;
@@ -410,7 +411,7 @@ impl Common {
     fn env(&self, out: &mut impl Write, wanted: &Env) -> Result<Exit> {
         let mut machine = Machine::new(self.root()?);
         let config = self.config(&machine.root)?;
-        let Some(received) = self.received(&mut machine, &config)? else { return Err(no_environment()) };
+        let Some(received) = self.applied(&mut machine, &config, None)? else { return Err(no_environment()) };
         if wanted.files || wanted.extract.is_some() {
             let root = (!received.named).then_some(&*machine.root);
             let place = Place { source: &received.source, root, method: config.transport.method };

@@ -1,7 +1,7 @@
 //! Hooks: the appliance builder's own programs, for what files cannot express.
 //!
 //! Decides at which moments there are any, and which of them are due in a pass ([`Remembered::due`]). What each is told is decided
-//! in [`call`]; where they are looked for, in `config`; how a program is run, in `checks`; when, in `agent`.
+//! in [`call`], and what of it a program of theirs is answered in [`heard`]; where they are looked for, in `config`; how a program is run, in `checks`; when, in `agent`.
 //!
 //! A hook that is due is owed until it has succeeded: that is in the state before the first file changes, so that neither a
 //! failure nor a power cut lets one be forgotten, and none that has succeeded is run again for the same reason.
@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod call;
+mod heard;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::problem::Problem;
 
 pub use call::{Call, Id, Told};
+pub use heard::Heard;
 
 /// When a hook is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

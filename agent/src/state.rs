@@ -187,7 +187,12 @@ impl State {
 
     /// Whether a document found in its usual place is older than the applied one, which the host has sent since.
     pub fn outdates(&self, digest: &str) -> bool {
-        self.source.as_deref() == Some(CHANNEL) && self.beneath.as_deref() == Some(digest)
+        self.is_of_the_host() && self.beneath.as_deref() == Some(digest)
+    }
+
+    /// Whether the host has sent the applied document.
+    pub fn is_of_the_host(&self) -> bool {
+        self.source.as_deref() == Some(CHANNEL)
     }
 
     /// The same after another generation.

@@ -41,7 +41,7 @@ impl Common {
         if !templates.paths().any(|written| may_become(written, path)) {
             return Err(nobody());
         }
-        let received = self.received(&mut machine, &config)?;
+        let received = self.applied(&mut machine, &config, None)?;
         let (explained, parameters) = machine.explain(&config, received.as_ref(), path)?;
         let explained = explained.ok_or_else(nobody)?;
         let sources = Sources {

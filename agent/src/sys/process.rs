@@ -1,4 +1,4 @@
-//! This process: what program it is, who it runs as, what its standard error is, what its service manager told it.
+//! This process: what program it is, who it runs as, what its standard error is, what its service manager or a hook told it.
 
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -28,6 +28,11 @@ pub fn has_journal_stream() -> bool {
 /// Where the service manager put this process's credentials (systemd.exec(5), `$CREDENTIALS_DIRECTORY`).
 pub fn credentials_directory() -> Option<std::path::PathBuf> {
     std::env::var_os("CREDENTIALS_DIRECTORY").map(Into::into)
+}
+
+/// The moment of the hook that we run in, as `hooks` tells it (`$OVF_HOOK`).
+pub fn hook() -> Option<String> {
+    std::env::var("OVF_HOOK").ok()
 }
 
 /// Takes the address at which the service manager wants to hear of us (sd_notify(3), `$NOTIFY_SOCKET`) out of our environment, so

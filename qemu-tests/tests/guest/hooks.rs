@@ -48,7 +48,10 @@ const KEEP: &str = r#"#!/bin/sh
 set -e
 mkdir -p -m 700 /run/told/$OVF_HOOK
 cd /run/told/$OVF_HOOK
+mkdir -p got
+ovf-agent get login --show-sensitive > got/input
 cat > input
+ovf-agent get token --show-sensitive >> got/input
 env > environment
 tr '\0' '\n' < /proc/$$/cmdline > arguments
 if [ -d /run/systemd/system ]; then
@@ -149,6 +152,8 @@ fn told(bench: &Bench<'_>) -> Result<()> {
                 "changed": ["/etc/app.conf"],
             });
             assert_eq!(input, want, "{moment}");
+            let got = vm.run(&format!("cat {directory}/got/input"))?;
+            assert_eq!(got, format!("s3cret!\n{}\n", config[2].as_str().context("a token")?));
             let environment = vm.run(&format!("grep ^OVF_ {directory}/environment | sort"))?;
             let want = format!(
                 "OVF_APPLIANCE_VERSION=1\nOVF_HOOK={moment}\nOVF_NUMBER=7\nOVF_TWICE=7 and 7\nOVF_WORD=a\n"

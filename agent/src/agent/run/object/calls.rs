@@ -189,8 +189,8 @@ fn introspection(node: Node) -> Variant<'static> {
 }
 
 fn not_yet() -> Refusal {
-    let text =
-        "no OVF environment has been applied since the agent was started; `ovf-agent get` reads it anew";
+    let text = "no OVF environment has been applied since the agent was started; `ovf-agent get` reads the one that is here, \
+                and where the host has sent a newer one, it has to send that again";
     Refusal::new(error::NOT_YET, text)
 }
 
