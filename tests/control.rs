@@ -400,6 +400,9 @@ fn a_document_that_the_host_has_outdated_is_not_taken_for_what_is_applied() {
     refused(&["get", "ip"], &["org.ovf.Agent1 GetParameter s ip`", "--source fwcfg"]);
     refused(&["env"], &["GetParameter s NAME`", "--source fwcfg"]);
     refused(&["explain", "/etc/a"], &["--source fwcfg"]);
+    // Files are not sent, so those are asked for that lie where the document does; with this one there are none.
+    let files = command(agent.machine.path(), &["env", "--files"]).output().expect("runs");
+    assert_eq!(files.status.code(), Some(0), "{files:?}");
     assert_eq!(
         get(&["--source", "fwcfg"]),
         (Some(0), "192.0.2.1\n".to_owned()),

@@ -411,8 +411,14 @@ impl Common {
     fn env(&self, out: &mut impl Write, wanted: &Env) -> Result<Exit> {
         let mut machine = Machine::new(self.root()?);
         let config = self.config(&machine.root)?;
-        let Some(received) = self.applied(&mut machine, &config, None)? else { return Err(no_environment()) };
-        if wanted.files || wanted.extract.is_some() {
+        // The host sends no files, so those that lie here are the newest.
+        let of_files = wanted.files || wanted.extract.is_some();
+        let received = match of_files {
+            true => self.received(&mut machine, &config),
+            false => self.applied(&mut machine, &config, None),
+        };
+        let Some(received) = received? else { return Err(no_environment()) };
+        if of_files {
             let root = (!received.named).then_some(&*machine.root);
             let place = Place { source: &received.source, root, method: config.transport.method };
             return self.files(out, place, wanted.extract.as_deref());
