@@ -1,9 +1,9 @@
 //! The documentation's commands that want a guest, run in one: what a page shows is what happens.
 //!
 //! Which blocks these are, and what `...` stands for, is said in `tests/docs/markdown.rs` and `console.rs`; all others are run by
-//! `tests/docs.rs`. A guest of the documentation is Debian with the package's units and nothing else of ours, and a drive with the
-//! environment: the `ovf-env.xml` that the page shows for it, or PetStore's. `# ` is root in it, `$ ` is its host, in a directory
-//! with the guest's port as `ovf.sock` and the repository's `examples`.
+//! `tests/docs.rs`. A guest of the documentation is Debian with the package's units and its policy for the bus, and nothing else of
+//! ours, and a drive with the environment: the `ovf-env.xml` that the page shows for it, or PetStore's. `# ` is root in it, `$ ` is
+//! its host, in a directory with the guest's port as `ovf.sock` and the repository's `examples`.
 //!
 //! `BLESS=1` rewrites what commands say; the diff is for a person to read.
 
@@ -15,7 +15,7 @@ mod markdown;
 mod terminal;
 
 use crate::Test;
-use crate::service::UNITS;
+use crate::service::{POLICY, UNITS};
 use anyhow::{Context, Result, bail, ensure};
 use console::{Answers, agrees};
 use markdown::{Block, Page, Place};
@@ -107,13 +107,15 @@ impl Guest {
             Some(block) => block.text(),
             None => fs::read_to_string(top().join("examples/petstore/ovf-env.xml"))?,
         };
-        let vm = bench.debian(Some(&bench.environment(&document)?), Connect::Later)?;
+        let mut vm = bench.debian(Some(&bench.environment(&document)?), Connect::Later)?;
         let unit = |files: Files, (name, text)| files.with(&format!("/usr/lib/systemd/system/{name}"), text);
-        let files = UNITS.into_iter().fold(Files::new(), unit);
+        vm.put(&UNITS.into_iter().fold(Files::new().with(POLICY.0, POLICY.1), unit))?;
+        // The bus runs, and has read what it had.
+        vm.run("systemctl reload dbus")?;
         let desk = tempfile::tempdir()?;
         symlink(vm.host.socket(), desk.path().join("ovf.sock"))?;
         symlink(top().join("examples"), desk.path().join("examples"))?;
-        Ok(Guest { vm, desk, files, statuses: [0; 2] })
+        Ok(Guest { vm, desk, files: Files::new(), statuses: [0; 2] })
     }
 
     /// A file of the guest has an absolute path, one of its host a relative one.
