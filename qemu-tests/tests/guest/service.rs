@@ -206,7 +206,8 @@ fn killed(bench: &Bench<'_>) -> Result<()> {
         vm.report(|report| report.stage == "ready" && report.session != first.report.session, soon())?;
     assert!(session(&died) != session(&first) && session(&died) != session(&second));
     bench.measured(format!("ready again {} ms after", second.report.uptime_ms - died.report.uptime_ms));
-    assert_eq!(vm.run("systemctl is-active mydb ovf-agent-configured.target")?, "active\nactive\n");
+    let active = "systemctl is-active mydb announce ovf-agent-configured.target ovf-agent-ready.target";
+    assert_eq!(vm.run(active)?, "active\n".repeat(4));
 
     vm.run("systemctl kill --signal KILL ovf-agent")?;
     let last = vm.report(|report| report.failure.as_ref().is_some_and(|it| it.r#final), soon())?.report;
@@ -218,6 +219,11 @@ fn killed(bench: &Bench<'_>) -> Result<()> {
     );
     is(&mut vm, "ovf-agent.service", "failed")?;
     is(&mut vm, "ovf-agent-failed.service", "inactive")?;
+    let readiness = "systemctl is-active ovf-agent-ready.target announce.service";
+    assert_eq!(said(&mut vm, readiness)?, "inactive\ninactive\n", "nobody says that it is ready");
+    vm.run("systemctl reset-failed ovf-agent; systemctl start ovf-agent")?;
+    is(&mut vm, "announce.service", "active")?;
+    vm.run("systemctl stop ovf-agent")?;
 
     // A host that does not read, or is not there, is not waited for.
     vm.host.acknowledge(false);
