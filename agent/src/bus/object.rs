@@ -39,6 +39,8 @@ pub enum Asked {
     Property(String),
     /// All of them.
     Properties,
+    /// All of an interface that has none.
+    NoProperties,
     /// A parameter's value, by its name, or by the key of what is no parameter.
     Parameter(String),
     /// All parameters.
@@ -88,6 +90,8 @@ pub mod error {
     pub const READ_ONLY: &str = "org.freedesktop.DBus.Error.PropertyReadOnly";
     /// There is no such method.
     pub const METHOD: &str = "org.freedesktop.DBus.Error.UnknownMethod";
+    /// The object has no such interface.
+    pub const INTERFACE: &str = "org.freedesktop.DBus.Error.UnknownInterface";
     /// There is no such object.
     pub const OBJECT: &str = "org.freedesktop.DBus.Error.UnknownObject";
     /// It was tried, and failed.
@@ -131,15 +135,30 @@ fn of_object(message: &Message, interface: &str, member: &str) -> Result<Asked, 
         (NAME | "", "ListParameters") => Ok(Asked::Parameters),
         (NAME | "", "Reload") => Ok(Asked::Reload),
         (NAME | "", "HoldReady") => two(message).map(|(who, why)| Asked::Hold(who, why)),
-        (PROPERTIES | "", "Get") => match two(message)? {
-            (of, name) if of == NAME || of.is_empty() => Ok(Asked::Property(name)),
-            _ => Err(Refusal::new(error::PROPERTY, format!("the properties here are those of {NAME}"))),
-        },
-        // Other interfaces have none.
-        (PROPERTIES | "", "GetAll") => Ok(Asked::Properties),
+        (PROPERTIES | "", "Get") => {
+            let (of, name) = two(message)?;
+            if has_properties(&of)? { Ok(Asked::Property(name)) } else { Err(unknown_property()) }
+        }
+        (PROPERTIES | "", "GetAll") => {
+            Ok(if has_properties(&one(message)?)? { Asked::Properties } else { Asked::NoProperties })
+        }
         (PROPERTIES | "", "Set") => Err(Refusal::new(error::READ_ONLY, "no property can be set")),
         _ => Err(unknown_method(member)),
     }
+}
+
+/// Of our interfaces one has properties; no other interface is here.
+fn has_properties(interface: &str) -> Result<bool, Refusal> {
+    match interface {
+        NAME | "" => Ok(true),
+        PROPERTIES | INTROSPECTABLE | PEER => Ok(false),
+        _ => Err(Refusal::new(error::INTERFACE, format!("the properties here are those of {NAME}"))),
+    }
+}
+
+/// There is no property of this name.
+pub fn unknown_property() -> Refusal {
+    Refusal::new(error::PROPERTY, "there is no such property")
 }
 
 fn unknown_method(member: &str) -> Refusal {

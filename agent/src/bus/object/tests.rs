@@ -31,8 +31,12 @@ fn a_call_is_known_by_its_names_and_types() {
         (PATH, NAME, "HoldReady", one("mydb"), Err(error::ARGUMENTS)),
         (PATH, NAME, "Ping", None, Err(error::METHOD)),
         (PATH, PROPERTIES, "Get", two(NAME, "Stage"), Ok(Asked::Property("Stage".into()))),
-        (PATH, PROPERTIES, "Get", two("a.b", "Stage"), Err(error::PROPERTY)),
+        (PATH, PROPERTIES, "Get", two("a.b", "Stage"), Err(error::INTERFACE)),
+        (PATH, PROPERTIES, "Get", two(PROPERTIES, "Stage"), Err(error::PROPERTY)),
         (PATH, PROPERTIES, "GetAll", one(NAME), Ok(Asked::Properties)),
+        (PATH, PROPERTIES, "GetAll", one(PROPERTIES), Ok(Asked::NoProperties)),
+        (PATH, PROPERTIES, "GetAll", one("a.b"), Err(error::INTERFACE)),
+        (PATH, PROPERTIES, "GetAll", None, Err(error::ARGUMENTS)),
         (PATH, PROPERTIES, "Set", None, Err(error::READ_ONLY)),
         (PATH, "org.freedesktop.DBus.Peer", "Ping", None, Ok(Asked::Ping)),
         (

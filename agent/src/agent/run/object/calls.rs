@@ -108,10 +108,10 @@ impl Running {
             Asked::MachineId => vec![self.machine_id()?.into()],
             Asked::Introspect(node) => vec![introspection(node)],
             Asked::Properties => vec![object::named(properties())],
+            Asked::NoProperties => vec![object::named(Vec::new())],
             Asked::Property(wanted) => {
                 let property = properties().into_iter().find(|(name, _)| *name == wanted);
-                let (_, value) =
-                    property.ok_or_else(|| Refusal::new(error::PROPERTY, "there is no such property"))?;
+                let (_, value) = property.ok_or_else(object::unknown_property)?;
                 vec![object::wrapped(value)]
             }
             Asked::Parameter(name) => vec![object::wrapped(self.parameter(&name)?)],
