@@ -89,7 +89,9 @@ fn table(told: &Told<'_>) -> String {
                 }
                 true if row.what == "start" => String::new(),
                 true => {
-                    let _ = write!(total, "{} after {}, ", row.what, time(row.begin.saturating_sub(begin)));
+                    let comma = if total.is_empty() { "" } else { ", " };
+                    let after = time(row.begin.saturating_sub(begin));
+                    let _ = write!(total, "{comma}{} after {after}", row.what);
                     String::new()
                 }
             };
@@ -100,12 +102,16 @@ fn table(told: &Told<'_>) -> String {
             let _ = writeln!(text, "{:26}{} more", "", pass.left_out);
         }
         if total.is_empty() {
-            total.push_str("not over yet, ");
+            total.push_str("not over yet");
         }
         longest.sort_unstable();
-        let longest =
-            longest.iter().rev().take(LONGEST).map(|(_, index)| label(&pass.rows[*index], told.now));
-        let _ = writeln!(text, "\n{total}longest: {}", longest.collect::<Vec<_>>().join("; "));
+        let _ = write!(text, "\n{total}");
+        let mut before = ", longest: ";
+        for (_, index) in longest.iter().rev().take(LONGEST) {
+            let _ = write!(text, "{before}{}", label(&pass.rows[*index], told.now));
+            before = "; ";
+        }
+        text.push('\n');
     }
     text
 }
@@ -190,6 +196,8 @@ failed after 0.1 ms, longest: read channel 0.0 ms
         let begun =
             Told::new("b 2000000\n\n0\n1000000 1000000 start \n1000000 0 wait a drive").expect("well said");
         assert!(table(&begun).ends_with("\nnot over yet, longest: wait a drive 1.000 s (not over)\n"));
+        let refused = Told::new("b 2000000\n\n0\n1000000 1000000 start \n1000000 1000000 failed ");
+        assert!(table(&refused.expect("well said")).ends_with("\nfailed after 0.0 ms\n"));
     }
 
     #[test]
