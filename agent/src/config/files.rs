@@ -63,22 +63,20 @@ impl Layers {
     /// One of the directories cannot be opened.
     pub fn of(machine: &Root) -> Result<Self, Problems> {
         let mut layers = Vec::new();
-        let mut is_there = false;
         for path in DIRECTORIES {
             let own = path == DIRECTORIES[0];
             let directory = machine
                 .subtree(path)
                 .map_err(|error| Problem::with(path, format!("cannot be opened: {}", error.source)))?;
-            is_there |= own && directory.is_some();
             layers.extend(directory.map(|directory| Layer {
                 directory,
                 prefix: if own { String::new() } else { format!("{path}/") },
                 lasting: !path.starts_with("/run/"),
             }));
         }
-        let directory = machine.outside(Path::new(DIRECTORIES[0])).display().to_string();
-        let nothing = if is_there { missing_file(&directory) } else { missing_directory(&directory) };
-        Ok(Self { layers, nothing })
+        let outside = |path: &str| machine.outside(Path::new(path)).display().to_string();
+        let places = format!("{}, in an image into {}", outside(DIRECTORIES[0]), outside(DIRECTORIES[2]));
+        Ok(Self { layers, nothing: missing_file(&places) })
     }
 
     /// The configuration in one directory, whatever the machine has.
@@ -219,14 +217,9 @@ fn is_litter(name: &str) -> bool {
             .any(|mark| name.rfind('.').is_some_and(|at| name[at..].starts_with(mark)))
 }
 
-fn missing_file(directory: &str) -> Problem {
-    let remedy = format!("is not there; put it into {directory}, or name another directory by --config");
+fn missing_file(places: &str) -> Problem {
+    let remedy = format!("is not there; put it into {places}, or name another directory by --config");
     Problem::with(FILE, remedy)
-}
-
-fn missing_directory(directory: &str) -> Problem {
-    let remedy = "is not there; make it, with an agent.toml in it, or name another directory by --config";
-    Problem::with(directory, remedy)
 }
 
 impl Layer {
