@@ -425,7 +425,7 @@ struct Applied {
 pub fn new_report(machine: &Machine) -> Report {
     Report {
         protocol: protocol::VERSIONS,
-        boot: machine.root.clue("/proc/sys/kernel/random/boot_id").unwrap_or_default(),
+        boot: machine.root.boot_id(),
         session: process::random_id(),
         seq: 1,
         id: String::new(),

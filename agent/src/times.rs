@@ -148,7 +148,7 @@ struct Row {
 impl Times {
     /// An agent has started on the machine in `root`, then.
     pub fn new(root: &Root, begin: Moment) -> Self {
-        let boot = boot(root);
+        let boot = root.boot_id();
         let first = left(root).and_then(|text| text.split(PASS).nth(1).map(str::to_owned));
         let times = Self(Rc::new(RefCell::new(Record { boot, first, last: Pass::default(), look: begin })));
         times.moment(What::Start, begin);
@@ -310,14 +310,10 @@ fn micros(moment: Moment) -> u64 {
     moment.as_micros() as u64
 }
 
-fn boot(root: &Root) -> String {
-    root.clue("/proc/sys/kernel/random/boot_id").unwrap_or_default()
-}
-
 /// What was left by a pass of this boot, in words; `None` where that is nothing.
 pub fn left(root: &Root) -> Option<String> {
     let text = String::from_utf8(root.read(FILE, LIMIT).ok()??).ok()?;
-    let is_of_this = text.split_once(' ')?.0 == boot(root);
+    let is_of_this = text.split_once(' ')?.0 == root.boot_id();
     is_of_this.then_some(text).filter(|text| !text.starts_with(' '))
 }
 

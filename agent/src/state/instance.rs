@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use crate::sys::Root;
 
 const MACHINE: &str = "/sys/class/dmi/id/product_uuid";
-const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 
 /// A guest, as far as it can be told from others.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +36,7 @@ impl Instance {
             environment: environment.map(str::to_owned).and_then(known),
             // A digest, for it can be of any length, and is nobody's business.
             id: id.filter(|id| !id.is_empty()).map(|id| super::salted("", &[id.as_bytes()])),
-            boot: root.clue(BOOT).and_then(known),
+            boot: known(root.boot_id()),
         }
     }
 

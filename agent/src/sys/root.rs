@@ -113,6 +113,11 @@ impl Root {
         Some(String::from_utf8(bytes).ok()?.trim().to_owned())
     }
 
+    /// Which boot this is (random(4)); empty where the kernel does not say.
+    pub fn boot_id(&self) -> String {
+        self.clue("/proc/sys/kernel/random/boot_id").unwrap_or_default()
+    }
+
     /// The names in a directory, sorted; none where there is no such directory.
     ///
     /// # Errors

@@ -44,7 +44,7 @@ struct Record {
 impl Boot {
     /// Reads what is remembered; of another boot, or damaged, it is nothing.
     pub fn load(root: &Root) -> Self {
-        let boot = root.clue("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let boot = root.boot_id();
         let written = root.read(FILE, LIMIT).ok().flatten();
         let record: Option<Record> = written.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let record = record.filter(|record| record.boot == boot && !boot.is_empty());
