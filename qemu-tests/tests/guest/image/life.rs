@@ -147,7 +147,18 @@ fn unit_failed(vm: &mut Vm) -> Result<()> {
     let degraded = vm.report(stage("degraded"), soon())?.report;
     let gate = degraded.unmet.iter().find(|it| it.gate == "unit nginx.service").context("the unit's name")?;
     assert_eq!(gate.code, "UnitFailed", "{degraded}");
+    let shown = "script -qec 'agetty --show-issue' /dev/null < /dev/null | grep ovf-agent";
+    let said = vm.run(&format!("until {shown}; do usleep 100000; done"))?;
+    assert!(said.starts_with("ovf-agent: degraded: unit nginx.service: "), "above the login prompt: {said}");
     vm.run("systemctl start nginx")?;
+    vm.report(stage("ready"), soon())?;
+    // It goes on to say that the last document was refused.
+    vm.run(&format!("while {shown} | grep degraded; do usleep 100000; done"))?;
+
+    // The database's own service goes and comes with its server.
+    vm.run("systemctl stop postgresql@15-main")?;
+    vm.report(stage("degraded"), soon())?;
+    vm.run("systemctl start postgresql@15-main")?;
     vm.report(stage("ready"), soon())?;
     Ok(())
 }
@@ -216,7 +227,7 @@ fn removed(vm: &mut Vm) -> Result<()> {
         find /etc /usr/bin /usr/lib /usr/share /var -name '*ovf-agent*'
         ls -A /run | grep ovf-agent; true",
     )?;
-    assert_eq!(left, "/usr/lib/ovf-agent\n", "the appliance's own");
+    assert_eq!(left, "/etc/issue.d/50-ovf-agent.issue\n/usr/lib/ovf-agent\n", "the appliance's own");
     assert_eq!((services(vm)?, vm.run(WRITTEN)?), before);
     assert_eq!(vm.run("systemctl is-system-running; systemctl --failed --quiet")?, "running\n");
     assert!(page(vm)?.contains("<h1>Dogs</h1>"));
