@@ -358,6 +358,7 @@ done
 mkdir "$1/dev"
 : > "$1/dev/null"
 mount --bind /dev/null "$1/dev/null"
+mount --bind "$2" "$1/agent"
 exec chroot "$1" /agent apply --log debug --json --source file:/env.xml
 "#;
 
@@ -376,14 +377,20 @@ fn programs(namespaces: &[&str]) {
         let mut machine = Machine::build(&case, true);
         let root = machine.root();
         let inside = |name: &str| root.join(name);
-        fs::copy(binary(), inside("agent")).expect("copied");
+        // A copy could not be started while a child of another test's has it open for writing.
+        fs::write(inside("agent"), "").expect("written");
         fs::copy(machine.dir.path().join("env.xml"), inside("env.xml")).expect("copied");
         fs::write(inside("judge"), JUDGE).expect("written");
         set_mode(&inside("judge"), 0o755);
         fs::write(inside("fails"), fails).expect("written");
         machine.before = files(machine.dir.path());
         let mut command = Command::new("unshare");
-        command.args(namespaces).args(["sh", "-ec", INSIDE, "sh"]).arg(&root).stdin(Stdio::null());
+        command
+            .args(namespaces)
+            .args(["sh", "-ec", INSIDE, "sh"])
+            .arg(&root)
+            .arg(binary())
+            .stdin(Stdio::null());
         let output = machine.run(command, &["apply"]);
         let log = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(i32::from(fails != "nothing")), "{fails}: {log}");
