@@ -88,6 +88,11 @@ pub(crate) fn start_agent(vm: &mut Vm) -> Result<Job> {
     vm.spawn("exec ovf-agent run > /dev/kmsg 2>&1")
 }
 
+/// Has the agent read configuration and document again: the process itself, and no child that looks at a drive for it meanwhile.
+pub(crate) fn hang_up(vm: &mut Vm) -> Result<()> {
+    vm.run("kill -HUP $(pidof ovf-agent | tr ' ' '\n' | sort -n | head -n 1)").map(drop)
+}
+
 /// Whether a report says this stage.
 pub(crate) fn stage(stage: &str) -> impl Fn(&Report) -> bool + '_ {
     move |report| report.stage == stage

@@ -2,7 +2,7 @@
 //! are nobody's business.
 
 use crate::appliance::{
-    CONFIGURED, DEFAULTS, DOCUMENT, OPTIONAL_PARAMETERS, appliance, soon, stage, start_agent, text,
+    CONFIGURED, DEFAULTS, DOCUMENT, OPTIONAL_PARAMETERS, appliance, hang_up, soon, stage, start_agent, text,
 };
 use crate::{Test, is_long};
 use anyhow::{Context, Result, bail};
@@ -368,7 +368,7 @@ fn gone(bench: &Bench<'_>) -> Result<()> {
     assert_eq!((report.stage.as_str(), report.generation), ("ready", 2));
     assert_eq!((report.source.as_str(), report.id.as_str()), ("iso:/dev/sr0", "DB1"));
     let applied = report.environment;
-    vm.run("killall -HUP ovf-agent")?;
+    hang_up(&mut vm)?;
     query(&mut vm, "after SIGHUP")?;
     assert_eq!(text(&mut vm, SETTINGS)?, CONFIGURED);
     // With the same disc, what was to be read again is.

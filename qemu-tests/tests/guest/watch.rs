@@ -2,7 +2,7 @@
 
 use crate::Test;
 use crate::appliance::{
-    DOCUMENT, GATE, OPTIONAL_PARAMETERS, PARAMETERS, appliance, soon, stage, start_agent, text,
+    DOCUMENT, GATE, OPTIONAL_PARAMETERS, PARAMETERS, appliance, hang_up, soon, stage, start_agent, text,
 };
 use anyhow::{Context, Result};
 use qemu_tests::{Bench, Connect, Drive, Files, Machine, Report, Vm};
@@ -276,11 +276,12 @@ fn reloaded(bench: &Bench<'_>) -> Result<()> {
         &Files::new()
             .with("/etc/ovf-agent/templates/more.tera", "+++\npath = \"/etc/mydb/more\"\n+++\n{{ ip }}\n"),
     )?;
-    vm.run("killall -HUP ovf-agent")?;
+    hang_up(&mut vm)?;
     let report = vm.report(generation(2), soon())?.report;
     assert_eq!(report.changed, ["/etc/mydb/more"]);
     // A configuration that is broken now: what was applied stays, and the old one goes on to be used.
-    vm.run("mv /etc/ovf-agent/agent.toml /run; echo nonsense > /etc/ovf-agent/agent.toml; killall -HUP ovf-agent")?;
+    vm.run("mv /etc/ovf-agent/agent.toml /run; echo nonsense > /etc/ovf-agent/agent.toml")?;
+    hang_up(&mut vm)?;
     let report = vm.report(|report| report.failure.is_some(), soon())?.report;
     assert_eq!((report.stage.as_str(), report.generation), ("ready", 2));
     assert_eq!(send(&mut vm, "1", &document("10.0.0.2"))?["ok"], true);
