@@ -320,24 +320,14 @@ pub fn left(root: &Root) -> Option<String> {
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "a test makes the machine it looks at")]
 mod tests {
-    use super::{MOST, Root, Times, Told, What, left};
+    use super::{MOST, Times, Told, What, left};
+    use crate::transport::boot::tests::machine;
     use crate::transport::{Document, Source};
     use std::fs;
     use std::time::Duration;
 
     const fn s(s: u64) -> Duration {
         Duration::from_secs(s)
-    }
-
-    /// A machine in its first boot.
-    fn machine() -> (tempfile::TempDir, Root) {
-        let dir = tempfile::tempdir().expect("a scratch directory");
-        let random = dir.path().join("proc/sys/kernel/random");
-        fs::create_dir_all(&random).expect("mkdir");
-        fs::create_dir_all(dir.path().join("run")).expect("mkdir");
-        fs::write(random.join("boot_id"), "first\n").expect("write");
-        let root = Root::open(dir.path()).expect("a directory");
-        (dir, root)
     }
 
     /// What happened in each pass.

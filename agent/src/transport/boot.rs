@@ -100,9 +100,20 @@ impl Boot {
 
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "a test makes the machine it looks at")]
-mod tests {
+pub(crate) mod tests {
     use super::{Boot, Candidate, Kind, Root, Source};
     use std::fs;
+
+    /// A machine in its first boot.
+    pub(crate) fn machine() -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let random = dir.path().join("proc/sys/kernel/random");
+        fs::create_dir_all(&random).expect("mkdir");
+        fs::create_dir_all(dir.path().join("run")).expect("mkdir");
+        fs::write(random.join("boot_id"), "first\n").expect("write");
+        let root = Root::open(dir.path()).expect("a directory");
+        (dir, root)
+    }
 
     fn disk(name: &str, sequence: u64) -> Candidate {
         Candidate { name: name.to_owned(), kind: Kind::Disk, sequence: Some(sequence) }
@@ -110,12 +121,8 @@ mod tests {
 
     #[test]
     fn what_was_there_at_boot_is_remembered_until_the_next() {
-        let dir = tempfile::tempdir().expect("a scratch directory");
+        let (dir, root) = machine();
         let random = dir.path().join("proc/sys/kernel/random");
-        fs::create_dir_all(&random).expect("mkdir");
-        fs::create_dir_all(dir.path().join("run")).expect("mkdir");
-        fs::write(random.join("boot_id"), "first\n").expect("write");
-        let root = Root::open(dir.path()).expect("a directory");
 
         let mut boot = Boot::load(&root);
         assert!(boot.admits(&disk("vdb", 2)), "the first search may find any");
