@@ -363,8 +363,9 @@ impl Common {
         let root = self.root()?;
         // With --config alone, this machine is the one that builds the image, and has other accounts and programs.
         let image = Some(&root).filter(|root| self.config.is_none() || !root.is_system());
-        let (problems, summary, looked) = match self.load(&root) {
+        let (problems, summary, looked, properties) = match self.load(&root) {
             Ok(config) => {
+                let properties = config.reads();
                 let mut problems = config.lint(image).map_err(|error| Fault::outside(&error))?;
                 problems.extend(config.hooks.idle.iter().cloned());
                 problems.sort();
@@ -382,16 +383,16 @@ impl Common {
                     count(config.templates().map_or(0, TemplateSet::len), "template"),
                     if image.is_some() { "" } else { UNSEEN }
                 );
-                (problems, summary, image.is_some())
+                (problems, summary, image.is_some(), properties)
             }
             Err(Problems(problems)) => {
                 let summary = count(problems.len(), "problem");
-                (problems, summary, false)
+                (problems, summary, false, Vec::new())
             }
         };
         let exit = if problems.is_empty() { Exit::Done } else { Exit::Refused };
         if self.json {
-            print_json(out, &json!({ "problems": problems, "image": looked }))?;
+            print_json(out, &json!({ "problems": problems, "image": looked, "properties": properties }))?;
         } else {
             for problem in &problems {
                 writeln!(out, "{}", printable::text(&problem.to_string())).or_else(written)?;

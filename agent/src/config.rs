@@ -11,6 +11,7 @@ mod files;
 mod image;
 mod interpreter;
 mod merge;
+mod reads;
 mod ready;
 mod roles;
 mod templates;

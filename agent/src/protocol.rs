@@ -17,8 +17,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::report::{Failure, Part, Report, Versions};
-use crate::sys::power::Action;
+pub use crate::ready::Unmet;
+pub use crate::report::{Failure, Report, Stage};
+use crate::report::{Part, Versions};
+pub use crate::sys::power::Action;
 pub use frames::{Inbox, Outbox, line};
 
 /// The name of the port.

@@ -87,7 +87,7 @@ fn ovf_type(kind: &Type) -> &'static str {
 
 /// DSP0243, table 7. Lengths of lists and maps are no lengths of their text.
 fn qualifiers(parameter: &Parameter, sensitive: bool) -> Vec<String> {
-    let Parameter { kind, rules, required, empty, .. } = parameter;
+    let Parameter { kind, rules, wanted, .. } = parameter;
     let mut qualifiers = Vec::new();
     if ovf_type(kind) == "string" {
         let is_string = kind.scalar().is_some_and(Scalar::is_string);
@@ -95,8 +95,8 @@ fn qualifiers(parameter: &Parameter, sensitive: bool) -> Vec<String> {
             rules.min.as_ref().filter(|_| is_string && !may_be_empty(parameter)).map(|min| min.reveal());
         match min {
             Some(min) => qualifiers.push(format!("MinLen({})", min.as_str())),
-            // An empty one would count as not set.
-            None if *required && !empty => qualifiers.push("MinLen(1)".to_owned()),
+            // vSphere sends what nobody set as an empty one.
+            None if *wanted => qualifiers.push("MinLen(1)".to_owned()),
             None => {}
         }
         if let Some(max) = rules.max.as_ref().filter(|_| is_string) {

@@ -165,6 +165,19 @@ impl TemplateSet {
         self.derived.known.get(name).is_some_and(|known| known.sensitive)
     }
 
+    /// Every parameter and derived value that a template or a condition needs.
+    pub fn names(&self) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        let mut add = |unit: &Unit| names.extend(unit.names.iter().cloned());
+        for template in &self.templates {
+            add(&template.body);
+            template.when.iter().for_each(&mut add);
+        }
+        self.conditions.iter().for_each(|one| add(&one.unit));
+        names.extend(self.templates.iter().filter_map(Template::each).map(str::to_owned));
+        self.derived.with_sources(names)
+    }
+
     /// Keeps the templates of this name, or that write this path; false where there is none.
     pub fn keep_only(&mut self, name: &str) -> bool {
         self.templates.retain(|template| {

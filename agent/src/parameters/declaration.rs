@@ -96,6 +96,9 @@ pub(crate) struct Parameter {
     pub(crate) rules: Rules,
     /// Whether an empty property is a value.
     pub(crate) empty: bool,
+    /// Whether platforms are to ask for it: it is required, and nobody said that an empty property is a value. The guest itself takes an
+    /// empty `string`.
+    pub(crate) wanted: bool,
     pub(crate) generate: Option<Form>,
     pub(crate) label: Option<String>,
     pub(crate) description: Option<String>,
@@ -159,6 +162,7 @@ impl Declaration {
             let sound = form.get_ref().parse::<Form>().map_err(|why| object(at, why)).ok()?;
             Some((at, sound))
         });
+        let is_empty_meant = self.empty.as_ref().is_some_and(|said| matches!(said.get_ref(), Empty::Value));
         let mut empty = kind.scalar().is_some_and(Scalar::is_string) && generate.is_none();
         if let Some(said) = &self.empty {
             let at = said.span().start;
@@ -283,6 +287,7 @@ impl Declaration {
             sensitive,
             rules,
             empty,
+            wanted: self.required && !is_empty_meant,
             generate: generate.map(|(_, form)| form),
             label: self.label.map(Spanned::into_inner),
             description: self.description.map(Spanned::into_inner),

@@ -102,6 +102,16 @@ fn a_parameter_is_a_property_of_the_descriptor() {
              <Description>Left empty, the guest generates it. It must have at least 12 characters.</Description>\n  </Property>\n",
         ),
         (
+            r#"key = "db.pw", type = "string", required = true, sensitive = true"#,
+            "  <Property ovf:key=\"pw\" ovf:type=\"string\" ovf:userConfigurable=\"true\" ovf:password=\"true\" \
+             ovf:qualifiers=\"MinLen(1)\">\n    <Description>Required.</Description>\n  </Property>\n",
+        ),
+        (
+            r#"key = "db.motto", type = "string", required = true, empty = "value""#,
+            "  <Property ovf:key=\"motto\" ovf:type=\"string\" ovf:userConfigurable=\"true\">\n    \
+             <Description>Required.</Description>\n  </Property>\n",
+        ),
+        (
             r#"key = "db.port", type = "port", default = 5432, min = 1024"#,
             "  <Property ovf:key=\"port\" ovf:type=\"uint16\" ovf:userConfigurable=\"true\" ovf:value=\"5432\">\n    \
              <Description>It must be a port between 1 and 65535. It must be at least 1024.</Description>\n  </Property>\n",

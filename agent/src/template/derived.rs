@@ -186,7 +186,8 @@ impl Derivations {
         self.with_sources(unit.names.clone())
     }
 
-    fn with_sources(&self, mut names: BTreeSet<String>) -> BTreeSet<String> {
+    /// These names, and those that the derived values among them are made from.
+    pub(super) fn with_sources(&self, mut names: BTreeSet<String>) -> BTreeSet<String> {
         // Each stands behind all that it needs.
         for one in self.in_order.iter().rev() {
             if names.contains(&one.name) {
