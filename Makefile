@@ -6,20 +6,21 @@
 DEPS  ?= packaging/deps
 CARGO  = packaging/rust cargo
 
-.PHONY: help demo test test-all check fuzz static bench bench-boot deb rpm install uninstall deps
+.PHONY: help demo test test-all check fuzz static host bench bench-boot deb rpm install uninstall install-host uninstall-host deps
 .NOTPARALLEL:
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F '|' '{ printf "%-17s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F '|' '{ printf "%-21s %s\n", $$1, $$2 }'
 
-demo: ## boot a guest that configures itself and becomes ready, and show how (APPLIANCE=examples/petstore)
+demo: ## three guests of a package, started in order, changed while they run, and stopped; and a drawing of it
 	@$(DEPS) build static vm
 	@packaging/static/build
+	@$(CARGO) build -p ovf-host
 	@qemu-tests/guest-kernel
-	@$(CARGO) run -p qemu-tests --bin demo -- "$(or $(APPLIANCE),examples/petstore)"
+	@examples/petstore/demo
 
 test: ## run every test, without a VM and then in guests; the last line is the total
-	@$(DEPS) build static vm debian image package package-readers
+	@$(DEPS) build static vm libvirt debian image package package-readers
 	@packaging/static/build --inside
 	@packaging/cargo-tool deb --fetch
 	@packaging/cargo-tool generate-rpm --fetch
@@ -27,6 +28,7 @@ test: ## run every test, without a VM and then in guests; the last line is the t
 	@qemu-tests/guest-programs
 	@qemu-tests/guest-debian
 	@packaging/deb/build
+	@host/tests/kubevirt/fetch
 	@qemu-tests/guest-appliance
 	@qemu-tests/host-vsock
 	@tests/run
@@ -35,6 +37,7 @@ test-all: export OVF_TEST_LONG = 1
 test-all: ## the same with the long runs, and the agent for aarch64
 	@$(DEPS) build static vm debian aarch64
 	@ARCH=aarch64 packaging/static/build --inside
+	@packaging/static/build -p ovf-host
 	@packaging/qemu-user --fetch aarch64
 	@ARCH=aarch64 qemu-tests/guest-kernel
 	@qemu-tests/guest-kernel
@@ -57,9 +60,13 @@ static: ## build the static binary into target/static (ARCH=aarch64: into target
 	@$(DEPS) build static
 	@packaging/static/build
 
-bench: ## measure the static binary and guests that live with it, beside peers; fail where a budget is missed (20 min; QUICK=1: 5)
+host: ## build ovf-host, the platform's half, into target/static; print path and size
+	@$(DEPS) build static
+	@packaging/static/build -p ovf-host
+
+bench: ## measure the static binary and guests that live with it, beside peers; fail where a budget is missed (25 min; QUICK=1: 6)
 	@$(DEPS) build static vm debian bench
-	@packaging/static/build -p ovf-agent -p bench-parse
+	@packaging/static/build -p ovf-agent -p bench-parse -p bench-guests -p ovf-host
 	@qemu-tests/guest-kernel
 	@qemu-tests/guest-programs
 	@qemu-tests/guest-debian
@@ -72,29 +79,45 @@ bench-boot: ## boot Debian with cloud-init, with the agent and with neither, and
 	@qemu-tests/guest-kernel
 	@bench/boot
 
-deb: ## build target/package/*.deb from the static binary
+deb: ## build target/package/*.deb from the static binaries, for guests and for platforms
 	@$(DEPS) build static package
 	@packaging/cargo-tool deb --fetch
 	@packaging/static/build
 	@packaging/deb/build
+	@packaging/static/build -p ovf-host
+	@packaging/deb/build ovf-host
 
-rpm: ## build target/package/*.rpm from the static binary
+rpm: ## build target/package/*.rpm from the static binaries, for guests and for platforms
 	@$(DEPS) build static package
 	@packaging/cargo-tool generate-rpm --fetch
 	@packaging/static/build
 	@packaging/rpm/build
+	@packaging/static/build -p ovf-host
+	@packaging/rpm/build ovf-host
 
-install: ## install program, manual pages, completions and units below DESTDIR, with PREFIX (/usr)
+install: ## install the agent with manual pages, completions and units below DESTDIR, with PREFIX (/usr)
 	@$(DEPS) build static
 	@packaging/static/build
-	@packaging/tree "$(or $(PREFIX),/usr)"
-	@packaging/install "$(DESTDIR)"
+	@packaging/tree ovf-agent "$(or $(PREFIX),/usr)"
+	@packaging/install ovf-agent "$(DESTDIR)"
 
 uninstall: ## remove what install put there, with the same DESTDIR and PREFIX
 	@$(DEPS) build static
 	@packaging/static/build
-	@packaging/tree "$(or $(PREFIX),/usr)"
-	@packaging/install --remove "$(DESTDIR)"
+	@packaging/tree ovf-agent "$(or $(PREFIX),/usr)"
+	@packaging/install --remove ovf-agent "$(DESTDIR)"
+
+install-host: ## install ovf-host with manual pages and completions below DESTDIR, with PREFIX (/usr)
+	@$(DEPS) build static
+	@packaging/static/build -p ovf-host
+	@packaging/tree ovf-host "$(or $(PREFIX),/usr)"
+	@packaging/install ovf-host "$(DESTDIR)"
+
+uninstall-host: ## remove what install-host put there, with the same DESTDIR and PREFIX
+	@$(DEPS) build static
+	@packaging/static/build -p ovf-host
+	@packaging/tree ovf-host "$(or $(PREFIX),/usr)"
+	@packaging/install --remove ovf-host "$(DESTDIR)"
 
 deps: ## install what all of the above need, and no more
-	@$(DEPS) build static vm debian image aarch64 check bench fuzz iso-readers package package-readers
+	@$(DEPS) build static vm libvirt debian image aarch64 check bench fuzz iso-readers package package-readers

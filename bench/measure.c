@@ -1,8 +1,8 @@
 /* measure RUNS STATUS RESET COMMAND [ARGUMENT]...
  *
  * Runs COMMAND that often, its output thrown away, and prints two medians: processor time (user and system, in
- * microseconds) and peak resident memory (in KiB), as the kernel accounts them to each child by itself. RESET, where
- * not empty, goes to the shell before each run and is not measured. Stops at the first run that does not exit with
+ * microseconds) and peak resident memory (in KiB), as the kernel accounts them to each child by itself; and on a line of
+ * its own the median of the time that has passed, in microseconds. RESET, where not empty, goes to the shell before each run and is not measured. Stops at the first run that does not exit with
  * STATUS.
  *
  * Small and static on purpose: the kernel counts the memory of the process that started a program to that program's
@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -35,6 +36,13 @@ static long median(long *values, int count)
 
 static long microseconds(struct timeval t) { return t.tv_sec * 1000000L + t.tv_usec; }
 
+static long now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000000L + t.tv_nsec / 1000;
+}
+
 int main(int argc, char **argv)
 {
     int runs = argc > 4 ? atoi(argv[1]) : 0;
@@ -45,8 +53,8 @@ int main(int argc, char **argv)
     int expected = atoi(argv[2]);
     const char *reset = argv[3];
     char **command = argv + 4;
-    long *cpu = calloc(runs, sizeof *cpu), *peak = calloc(runs, sizeof *peak);
-    if (!cpu || !peak) {
+    long *cpu = calloc(runs, sizeof *cpu), *peak = calloc(runs, sizeof *peak), *passed = calloc(runs, sizeof *passed);
+    if (!cpu || !peak || !passed) {
         perror("measure");
         return 1;
     }
@@ -62,6 +70,7 @@ int main(int argc, char **argv)
             return 1;
         }
         pid_t child;
+        long begun = now();
         int error = posix_spawnp(&child, command[0], &quiet, NULL, command, environ);
         if (error) {
             fprintf(stderr, "measure: cannot run %s: %s\n", command[0], strerror(error));
@@ -82,7 +91,8 @@ int main(int argc, char **argv)
         }
         cpu[run] = microseconds(used.ru_utime) + microseconds(used.ru_stime);
         peak[run] = used.ru_maxrss;
+        passed[run] = now() - begun;
     }
-    printf("%ld %ld\n", median(cpu, runs), median(peak, runs));
+    printf("%ld %ld\n%ld\n", median(cpu, runs), median(peak, runs), median(passed, runs));
     return 0;
 }

@@ -2,13 +2,13 @@
 //!
 //! | in README.md, CONTRIBUTING.md, ARCHITECTURE.md, and below docs/, examples/, packaging/ and qemu-tests/ | is tried so |
 //! |---|---|
-//! | a block `console` | its commands are run in an empty directory, one after the other, and say what stands below them (`docs/desk.rs`); those that want a guest are run in one, by `qemu-tests/tests/guest/docs.rs`, or by a test of their own; those that build and test the repository are looked up (`docs/names.rs`); what nobody runs has its reason beside it |
+//! | a block `console` | its commands are run in an empty directory, one after the other, and say what stands below them (`docs/follow.rs`); those that want the platform's half are run by `host/tests/docs.rs`, those that want a guest in one, by `qemu-tests/tests/guest/docs.rs`, or by a test of their own; those that build and test the repository are looked up (`docs/names.rs`); what nobody runs has its reason beside it |
 //! | a block below a line that ends in a file's name and a colon | is that file there |
 //! | a block `toml` or `tera` | `check` accepts it, beside names that documents use without declaring them (`docs/keys.rs`) |
 //! | every key, type and escape that the agent knows | is explained (`docs/keys.rs`) |
 //! | what stands between two marks in `errors.md`, and a message in a table there | are the agent's (`docs/refused.rs`) |
 //! | a link | leads to a file and a heading that are there (`docs/links.rs`) |
-//! | `docs/demo.svg` | shows what the demo prints (`docs/picture.rs`) |
+//! | `docs/demo.svg` | is what `ovf-host timeline` draws of a demo (`host/tests/timeline.rs`) |
 //!
 //! `BLESS=1` rewrites what commands say, and what stands between marks; the diff is for a person to read.
 
@@ -21,6 +21,8 @@
 mod console;
 #[path = "docs/desk.rs"]
 mod desk;
+#[path = "docs/follow.rs"]
+mod follow;
 #[path = "docs/keys.rs"]
 mod keys;
 #[path = "docs/links.rs"]
@@ -29,12 +31,8 @@ mod links;
 mod markdown;
 #[path = "docs/names.rs"]
 mod names;
-#[path = "docs/picture.rs"]
-mod picture;
 #[path = "docs/refused.rs"]
 mod refused;
-#[path = "docs/terminal.rs"]
-mod terminal;
 
 use std::fs;
 use std::io::Write;
@@ -73,23 +71,23 @@ fn compare(path: &Path, is: &str, should: &str) {
 
 #[test]
 fn commands_say_what_is_shown() {
-    let mut counts = desk::Counts::default();
+    let mut counts = follow::Counts::default();
     let mut faults = Vec::new();
     let mut differ = Vec::new();
     let pages = markdown::pages(&top());
-    let known = desk::programs(&pages);
+    let known = follow::programs(&pages);
     for page in pages {
         let should = counts.follow(&page, &known, &mut faults);
         if page.text != should {
             differ.push((page, should));
         }
     }
-    let desk::Counts { run, by_name, in_guests, beside_guests, by_others, nowhere } = &counts;
+    let follow::Counts { run, by_name, with_host, in_guests, beside_guests, by_others, nowhere } = &counts;
     let reasons = nowhere.iter().map(|it| format!("    {it}\n")).collect::<String>();
     // Past the test's own capture: it belongs into every log.
     let _ = writeln!(
         std::io::stdout(),
-        "documentation: commands: {run} run here, {in_guests} in guests, {beside_guests} on their hosts, {by_others} by tests of their own, {by_name} looked up; blocks that \
+        "documentation: commands: {run} run here, {with_host} with ovf-host, {in_guests} in guests, {beside_guests} on their hosts, {by_others} by tests of their own, {by_name} looked up; blocks that \
          nobody runs: {}\n{reasons}",
         nowhere.len()
     );
@@ -166,7 +164,7 @@ fn what_is_read_first_is_short() {
 
 #[test]
 fn a_command_that_nobody_runs_is_found() {
-    let known = desk::programs(&markdown::pages(&top()));
+    let known = follow::programs(&markdown::pages(&top()));
     for (text, fault) in [
         ("```sh\nmake test\n```\n", "a script begins with"),
         ("Text:\n\n    make test\n", "belongs into a block `console`"),
@@ -186,7 +184,11 @@ fn a_command_that_nobody_runs_is_found() {
         ("```console\n$ tests/walk\n```\n", "there is no program tests/walk"),
     ] {
         let mut faults = Vec::new();
-        desk::Counts::default().follow(&markdown::Page::new("page.md", text.to_owned()), &known, &mut faults);
+        follow::Counts::default().follow(
+            &markdown::Page::new("page.md", text.to_owned()),
+            &known,
+            &mut faults,
+        );
         assert!(faults.len() == 1 && faults[0].contains(fault), "{text}: {faults:?}");
     }
     // Nothing is wrong with these, but the last of them says another thing than it shows.
@@ -198,7 +200,7 @@ fn a_command_that_nobody_runs_is_found() {
     ] {
         let mut faults = Vec::new();
         let page = markdown::Page::new("page.md", text.to_owned());
-        let is = desk::Counts::default().follow(&page, &known, &mut faults);
+        let is = follow::Counts::default().follow(&page, &known, &mut faults);
         assert!(faults.is_empty() && is == should, "{text}: {faults:?} {is}");
     }
 }

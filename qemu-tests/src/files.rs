@@ -77,7 +77,7 @@ impl Files {
 
     /// With every file below `directory` on this machine, at its path relative to it; who may execute one there, may
     /// in the guest.
-    pub(crate) fn with_tree(mut self, directory: &Path) -> Result<Files> {
+    pub fn with_tree(mut self, directory: &Path) -> Result<Files> {
         use std::os::unix::fs::PermissionsExt;
         let mut left = vec![directory.to_path_buf()];
         while let Some(path) = left.pop() {

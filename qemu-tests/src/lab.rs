@@ -168,6 +168,12 @@ impl Bench<'_> {
         Ok(Files::new().with_program(&format!("/usr/local/bin/{name}"), program))
     }
 
+    /// The programs of this tree by their names, to be run on the host: the agent, and the platform's half.
+    pub fn products(&self) -> Result<[(&'static str, PathBuf); 2]> {
+        let tools = &self.lab.tools;
+        Ok([("ovf-agent", tools.agent.clone()), ("ovf-host", tools.host()?)])
+    }
+
     /// A vsock device, for [`Machine::with_vsock`].
     pub fn vsock(&self) -> Result<Vsock> {
         Vsock::start(&self.lab.tools.vsock()?, &self.guest_directory()?)

@@ -71,6 +71,12 @@ impl Tools {
         Files::new().with_tree(&existing(self.programs.join(name), "qemu-tests/guest-programs")?)
     }
 
+    /// The platform's half, for the host itself: what `OVF_HOST` names, else where cargo leaves it.
+    pub(crate) fn host(&self) -> Result<PathBuf> {
+        let built = || workspace().join("target/debug/ovf-host");
+        existing(std::env::var_os("OVF_HOST").map_or_else(built, PathBuf::from), "cargo build -p ovf-host")
+    }
+
     /// UEFI for guests of the other architecture, as QEMU's `-bios` takes it.
     pub(crate) fn uefi(&self) -> Result<PathBuf> {
         existing(self.kernel.with_file_name("uefi"), "ARCH=aarch64 qemu-tests/guest-kernel")

@@ -24,7 +24,7 @@ pub(crate) struct Command {
 pub(crate) fn commands(block: &Block) -> Result<Vec<Command>, String> {
     let mut found: Vec<Command> = Vec::new();
     let mut is_whole = true;
-    let has_root = !matches!(block.place, Place::Desk(_));
+    let has_root = !matches!(block.place, Place::Desk(_) | Place::Host(_));
     let root = |line: &'_ str| line.strip_prefix("# ").filter(|_| has_root).map(str::to_owned);
     for (position, line) in block.lines.iter().enumerate() {
         let here = block.first + position;

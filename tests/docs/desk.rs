@@ -1,164 +1,48 @@
-//! The `console` blocks that need no guest, run: in an empty directory, as anybody, page by page.
+//! A directory in which the commands of a page are run, as anybody, one after the other.
 //!
-//! A block below a line that ends in a file's name and a colon is that file. `examples` there is the repository's, to be read. A
-//! command of the repository's own (`make test`) is not run but looked up, by `names`.
+//! Decides what a command finds there: the files that the page shows, the programs that are to be tried, and `examples`, which is the
+//! repository's, to be read. Which blocks are run so is decided by those who have this module: `follow` and `host/tests/docs.rs`.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::console::{self, Answers, agrees};
-use crate::markdown::{Block, INDENTED, Page, Place};
-use crate::{agent, names, top};
-
-/// How many commands there were, of each kind.
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    pub(crate) run: usize,
-    pub(crate) by_name: usize,
-    pub(crate) in_guests: usize,
-    pub(crate) beside_guests: usize,
-    pub(crate) by_others: usize,
-    pub(crate) nowhere: Vec<String>,
-}
-
-impl Counts {
-    /// All blocks of a page that can be run here; or every fault, each with its place. The page as it should be.
-    pub(crate) fn follow(
-        &mut self,
-        page: &Page,
-        known: &BTreeSet<String>,
-        faults: &mut Vec<String>,
-    ) -> String {
-        let mut answers = Answers::new();
-        let mut desk = None;
-        for block in &page.blocks {
-            if let Some(fault) = convention(block, known) {
-                faults.push(format!("{}: {fault}", page.at(block.first)));
-                continue;
-            }
-            if let Place::Desk(number) = block.place {
-                let (there, desk) = desk.get_or_insert_with(|| (number, Desk::new()));
-                if *there != number {
-                    (*there, *desk) = (number, Desk::new());
-                }
-                match block.file() {
-                    Some(file) if file.starts_with('/') => {
-                        faults.push(format!("{}: {file} is a file of a guest's", page.at(block.first)));
-                    }
-                    Some(file) => desk.put(file, &block.text()),
-                    None => {}
-                }
-                if block.language == "console" {
-                    self.block(page, block, desk, faults, &mut answers);
-                }
-            } else if block.language == "console" {
-                if let Place::Nowhere(reason) = &block.place {
-                    self.nowhere.push(format!("{}: {reason}", page.at(block.first)));
-                    continue;
-                }
-                let commands = console::commands(block).expect("it has been read already");
-                if let Place::By(path) = &block.place {
-                    self.by_others += commands.len();
-                    let test = fs::read_to_string(top().join(path)).unwrap_or_default();
-                    if !test.contains(&page.name) {
-                        faults.push(format!("{}: {path} is no test of this page", page.at(block.first)));
-                    }
-                    continue;
-                }
-                let roots = commands.iter().filter(|command| command.is_root).count();
-                self.in_guests += roots;
-                self.beside_guests += commands.len() - roots;
-            }
-        }
-        console::with_answers(&page.text, &answers)
-    }
-
-    fn block(
-        &mut self,
-        page: &Page,
-        block: &Block,
-        desk: &mut Desk,
-        faults: &mut Vec<String>,
-        answers: &mut Answers,
-    ) {
-        for command in console::commands(block).expect("it has been read already") {
-            let mut fault = |what: &str| faults.push(format!("{}: {what}", page.at(command.shown.start - 1)));
-            if let Some(known) = names::look_up(&top(), &command.text) {
-                self.by_name += 1;
-                if let Err(error) = known {
-                    fault(&error);
-                } else if !command.says.is_empty() {
-                    fault("nobody runs it here, so nothing can be shown of what it says");
-                }
-                continue;
-            }
-            self.run += 1;
-            let said = desk.run(&command.text);
-            if !agrees(&command.says, &said.lines().collect::<Vec<_>>()) {
-                answers.push((command.shown, said));
-            }
-        }
-    }
-}
-
-/// The programs that commands of these pages begin with.
-pub(crate) fn programs(pages: &[Page]) -> BTreeSet<String> {
-    let consoles = pages.iter().flat_map(|page| &page.blocks).filter(|block| block.language == "console");
-    let commands = consoles.filter_map(|block| console::commands(block).ok()).flatten();
-    commands.map(|command| names::program(&command.text).to_owned()).collect()
-}
-
-/// What is wrong with how a block is written.
-fn convention(block: &Block, known: &BTreeSet<String>) -> Option<String> {
-    let first = block.lines.first().map_or("", String::as_str);
-    match block.language.as_str() {
-        "console" => console::commands(block).err(),
-        "sh" if first.starts_with("#!") => None,
-        "sh" => Some("commands are a block `console`; a script begins with `#!`".to_owned()),
-        "" | "text" | INDENTED => {
-            let command = block.lines.iter().find(|line| names::is_command(line, known))?;
-            Some(format!("`{command}` is a command: it belongs into a block `console`"))
-        }
-        "ini" | "json" | "rust" | "tera" | "toml" | "xml" => None,
-        other => Some(format!("nobody knows what `{other}` is; add it to tests/docs/desk.rs")),
-    }
-}
+use super::console;
 
 /// An empty directory in which a page is followed.
-struct Desk {
+pub(crate) struct Desk {
     dir: tempfile::TempDir,
     status: i32,
 }
 
 impl Desk {
-    fn new() -> Self {
+    /// With these programs in its PATH, by name and place, and the examples below `top`.
+    pub(crate) fn new(top: &Path, programs: &[(&str, &Path)]) -> Self {
         let dir = tempfile::tempdir().expect("a scratch directory");
         for name in ["bin", "desk"] {
             fs::create_dir_all(dir.path().join(name)).expect("mkdir");
         }
-        symlink(agent(), dir.path().join("bin/ovf-agent")).expect("linked");
-        let examples = top().join("examples").canonicalize().expect("examples");
+        for (name, place) in programs {
+            symlink(place, dir.path().join("bin").join(name)).expect("linked");
+        }
+        let examples = top.join("examples").canonicalize().expect("examples");
         symlink(examples, dir.path().join("desk/examples")).expect("linked");
         Self { dir, status: 0 }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// Where a file of it is.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join("desk").join(name)
     }
 
-    fn put(&self, file: &str, text: &str) {
-        let path = self.path(file);
-        write(&path, text);
-        if text.starts_with("#!") {
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("chmod");
-        }
+    /// Puts a file there.
+    pub(crate) fn put(&self, file: &str, text: &str) {
+        write(&self.path(file), text);
     }
 
     /// What a terminal shows of a command.
-    fn run(&mut self, command: &str) -> String {
+    pub(crate) fn run(&mut self, command: &str) -> String {
         let path = std::env::var("PATH").expect("PATH");
         let output = Command::new("sh")
             .args(["-c", &console::script(command, self.status)])
@@ -174,7 +58,11 @@ impl Desk {
     }
 }
 
+/// Writes a file, and makes the directories that it is in. A script can be executed.
 pub(crate) fn write(path: &Path, text: &str) {
     fs::create_dir_all(path.parent().expect("a parent")).expect("mkdir");
     fs::write(path, text).expect("written");
+    if text.starts_with("#!") {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
+    }
 }

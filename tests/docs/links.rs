@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use crate::markdown::{MANUAL, Page};
+use crate::markdown::{MANUALS, Page};
 
 /// The lines of a page outside of blocks, each with its number from 0.
 fn prose(page: &Page) -> impl Iterator<Item = (usize, &str)> {
@@ -44,7 +44,7 @@ fn targets(page: &Page) -> Vec<(usize, String)> {
 pub(crate) fn broken(top: &Path, pages: &[Page]) -> (Vec<String>, usize) {
     let (mut faults, mut count) = (Vec::new(), 0);
     for page in pages {
-        let name = if page.name == MANUAL { "docs/of the manual" } else { &page.name };
+        let name = if MANUALS.contains(&page.name.as_str()) { "docs/of the manual" } else { &page.name };
         let directory = Path::new(name).parent().expect("a directory");
         for (line, target) in targets(page) {
             count += 1;

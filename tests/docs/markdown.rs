@@ -1,13 +1,15 @@
 //! What is shown in the documentation: the blocks of its pages, and where their commands are to be run.
 //!
 //! Decides which pages are the documentation, what a block is, and what the comments `<!-- console: ... -->` mean. Runs nothing:
-//! that is done without a VM by `tests/docs.rs` and in guests by `qemu-tests/tests/guest/docs.rs`, which both have this module.
+//! that is done without a VM by `tests/docs.rs`, with the platform's half beside it by `host/tests/docs.rs`, and in guests by
+//! `qemu-tests/tests/guest/docs.rs`, which all have this module.
 //!
 //! | comment | what it says of the `console` blocks below it |
 //! |---|---|
 //! | `<!-- console: desk -->` | they are run in a new empty directory. So they are at the beginning of a page |
+//! | `<!-- console: ovf-host -->` | they are run in a new empty directory, where there is `ovf-host` as well |
 //! | `<!-- console: guest -->` | they are run in a new guest: Debian, with the package's units |
-//! | `<!-- console: demo -->` | the next one shows `make demo APPLIANCE=...` of what stands above it |
+//! | `<!-- console: deployed -->` | the next one starts the guests of a package, with the files that stand above it |
 //! | `<!-- console: run by PATH -->` | the next one is run by the test of its own in this file, which names the page |
 //! | `<!-- console: not run, REASON -->` | the next one is run by nobody |
 
@@ -19,9 +21,12 @@ use std::path::{Path, PathBuf};
 pub(crate) enum Place {
     /// The directory of this number.
     Desk(usize),
+    /// The directory of this number, with `ovf-host`.
+    Host(usize),
     /// The guest of this number.
     Guest(usize),
-    Demo,
+    /// Where guests of a package are started.
+    Deployed,
     /// Where the test in this file has it.
     By(String),
     /// Nowhere, for this reason.
@@ -55,8 +60,8 @@ impl Block {
     }
 }
 
-/// The program's manual page; its links are those of a page in `docs`.
-pub(crate) const MANUAL: &str = "packaging/texts/ovf-agent.8.md";
+/// The programs' manual pages; their links are those of a page in `docs`.
+pub(crate) const MANUALS: [&str; 2] = ["packaging/texts/ovf-agent.8.md", "packaging/texts/ovf-host.1.md"];
 
 /// A page of the documentation.
 #[derive(Debug)]
@@ -80,7 +85,7 @@ impl Page {
 }
 
 /// All pages, in the order of their names: those at the top, all below `docs`, what each other directory says of itself, and
-/// the program's own manual page.
+/// the programs' own manual pages.
 pub(crate) fn pages(top: &Path) -> Vec<Page> {
     let mut found = Vec::new();
     collect(top, false, &mut found);
@@ -88,7 +93,11 @@ pub(crate) fn pages(top: &Path) -> Vec<Page> {
     for place in ["bench", "examples", "packaging", "qemu-tests", "tests"] {
         let mut others = Vec::new();
         collect(&top.join(place), true, &mut others);
-        found.extend(others.into_iter().filter(|path| path.ends_with("README.md") || path.ends_with(MANUAL)));
+        found.extend(
+            others
+                .into_iter()
+                .filter(|path| path.ends_with("README.md") || MANUALS.iter().any(|it| path.ends_with(it))),
+        );
     }
     found.sort();
     let name =
@@ -112,7 +121,7 @@ fn blocks(text: &str) -> Vec<Block> {
     let (mut above, mut open) = (String::new(), false);
     // Whether the line before was empty, or belongs to an indented block.
     let (mut empty, mut indented) = (true, false);
-    let (mut desks, mut guests) = (0, 0);
+    let (mut desks, mut hosts, mut guests) = (0, 0, 0);
     let mut place = Place::Desk(0);
     let mut next = None;
     for (number, line) in text.lines().enumerate() {
@@ -151,11 +160,15 @@ fn blocks(text: &str) -> Vec<Block> {
                     desks += 1;
                     place = Place::Desk(desks);
                 }
+                "ovf-host" => {
+                    hosts += 1;
+                    place = Place::Host(hosts);
+                }
                 "guest" => {
                     guests += 1;
                     place = Place::Guest(guests);
                 }
-                "demo" => next = Some(Place::Demo),
+                "deployed" => next = Some(Place::Deployed),
                 _ => match (said.strip_prefix("run by "), said.strip_prefix("not run, ")) {
                     (Some(path), _) => next = Some(Place::By(path.to_owned())),
                     (None, Some(reason)) => next = Some(Place::Nowhere(reason.to_owned())),

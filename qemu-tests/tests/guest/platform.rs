@@ -69,7 +69,7 @@ fn late(bench: &Bench<'_>) -> Result<()> {
     assert_eq!(first.report.stage, "ready", "the current report, not those that nobody heard");
     let took = first.at - connected;
     bench.measured(format!("{} ms from connecting to the report", took.as_millis()));
-    assert!(took < Duration::from_secs(2), "{took:?} from connecting to the report");
+    assert!(took < Duration::from_secs(10), "{took:?} from connecting to the report");
     Ok(())
 }
 

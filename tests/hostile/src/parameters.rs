@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use ovf_agent::environment::{self, Entity, Environment};
 use ovf_agent::parameters::{Declaration, Declared, Generated, Parameters, Value};
 
-use crate::random::Random;
+use crate::random::{Random, secret};
 use crate::texts::mutate;
 
 /// The parameter, the property that feeds it, and the sibling.
@@ -137,16 +137,19 @@ pub fn look(input: &[u8]) -> &'static str {
         return "not looked at";
     }
     let Some(declared) = declare(line) else { return "not declared" };
-    // The limits of numbers are said, and so is what the declaration has.
-    let telling = text.len() >= 16 && text.contains(|c: char| c.is_alphabetic()) && !line.contains(text);
-    let silent = |said: &str| assert!(!telling || !said.contains(text), "the value is in {said}");
-    match evaluate(&declared, text) {
-        Err(said) => {
-            silent(&said);
-            "refused"
+    let secret = secret(input.as_bytes());
+    for told in [format!("{text}{secret}"), format!("{secret}{text}")] {
+        if let Err(said) = evaluate(&declared, &told) {
+            assert!(!said.contains(&secret), "the value {told:?} is in {said}");
         }
+    }
+    match evaluate(&declared, text) {
+        Err(_) => "refused",
         Ok(parameters) => {
-            silent(&format!("{parameters:?}"));
+            // All of it is compared, whatever the value is: a fuzzer finds a text that is a part of this.
+            let is_set = *parameters.get(NAME).expect("it is declared") != Value::Null;
+            let shown = format!("Parameters({{\"{NAME}\": Value({})}})", if is_set { ".." } else { "null" });
+            assert_eq!(format!("{parameters:?}"), shown);
             let value = parameters.get(NAME).expect("it is declared");
             again(&declared, value);
             if *value == Value::Null { "not set" } else { "accepted" }
@@ -214,4 +217,15 @@ fn percent(text: &str) -> String {
         if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") }
     };
     text.bytes().map(digit).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::look;
+
+    /// A fuzzer made it of what it was compared with.
+    #[test]
+    fn a_value_that_is_like_what_is_shown_of_any_is_not_found_there() {
+        assert_eq!(look(b"type = \"string\"\narameters({\"p\": V"), "accepted");
+    }
 }

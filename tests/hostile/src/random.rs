@@ -48,3 +48,13 @@ impl Random {
         of[self.below(of.len())]
     }
 }
+
+/// A word that nobody finds in the input, since it is made of all of it: what stands in for a secret where the input is
+/// anybody's. A fuzzer sees what texts are compared with, and would sooner or later put any fixed word together of pieces.
+pub fn secret(input: &[u8]) -> String {
+    // FNV-1a, mixed once more by the generator.
+    let sum = input.iter().fold(0xCBF2_9CE4_8422_2325, |sum: u64, byte| {
+        (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3)
+    });
+    format!("Zq{:016x}", Random::new(sum, input.len() as u64).number())
+}

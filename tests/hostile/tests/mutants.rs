@@ -1,5 +1,5 @@
-//! 100,000 broken images and 100,000 broken documents, and broken properties, templates and values: none may stop the
-//! agent, keep it, or fill its memory.
+//! 100,000 broken images and 100,000 broken documents, and broken properties, templates, values and packages: none may stop
+//! the agent or the host, keep it, or fill its memory.
 //!
 //! Decides what harm is: a panic, ten seconds for one mutant, more than 64 MiB. Not timed otherwise. Which mutants there
 //! are is decided in `hostile`. A mutant that does harm is written to target/hostile, and told by seed and number:
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use std::{fs, process, thread};
 
 use hostile::drive::{Drive, Found};
-use hostile::{SEED, bases, documents, images, parameters, templates, texts};
+use hostile::{SEED, bases, documents, images, packages, parameters, templates, texts};
 use ovf_agent::environment::{self, parse};
 
 const MUTANTS: u64 = 100_000;
@@ -264,6 +264,25 @@ fn values_are_read_back_from_every_format() {
     let bases = templates::values();
     let mutant = |number| texts::mutant(&bases, &templates::SPLINTERS, SEED, number);
     all_hold("values", VALUES, mutant, |text| desk.escape(text), &wanted);
+}
+
+/// Of packages a hundred times as many where there is time.
+fn packages() -> u64 {
+    if std::env::var_os("OVF_TEST_LONG").is_some() { 1_000_000 } else { 10_000 }
+}
+
+#[test]
+fn descriptors_do_no_harm() {
+    let bases = packages::descriptors().expect("they are at hand");
+    let mutant = |number| texts::mutant(&bases, &packages::SPLINTERS, SEED, number);
+    all_hold("descriptors", packages(), mutant, packages::descriptor, &["refused", "read", "made"]);
+}
+
+#[test]
+fn archives_do_no_harm() {
+    let bases = packages::archives().expect("they are made");
+    let mutant = |number| packages::mutant(&bases, SEED, number);
+    all_hold("archives", packages(), mutant, packages::archive, &["refused", "read"]);
 }
 
 /// Whether the secret still stands in values alone: a document that was broken so that it is a key or an id now may be

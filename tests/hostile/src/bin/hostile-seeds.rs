@@ -1,10 +1,10 @@
-//! `hostile-seeds DIRECTORY`: writes the proper images, documents, properties, templates and values below it, for the
+//! `hostile-seeds DIRECTORY`: writes the proper images, documents, properties, templates, values and packages below it, for the
 //! fuzzer to start from.
 
 use std::path::Path;
 use std::{fs, io};
 
-use hostile::{bases, parameters, templates};
+use hostile::{bases, packages, parameters, templates};
 
 fn main() -> io::Result<()> {
     let directory =
@@ -20,6 +20,8 @@ fn main() -> io::Result<()> {
         ("parameters", parameters::bases()),
         ("templates", templates::bases()?),
         ("values", templates::values()),
+        ("descriptor", packages::descriptors()?),
+        ("archive", packages::archives()?),
     ] {
         let directory = directory.join(target);
         fs::create_dir_all(&directory)?;
