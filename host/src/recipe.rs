@@ -160,12 +160,10 @@ pub struct Machine {
     pub operating_system: u16,
     /// A text that somebody has to accept.
     pub licence: Option<Spanned<PathBuf>>,
-    /// When it is started.
-    #[serde(default)]
-    pub start: Start,
-    /// How it is stopped.
-    #[serde(default)]
-    pub stop: Stop,
+    /// When it is started, if others are there.
+    pub start: Option<Spanned<Start>>,
+    /// How it is stopped, if others are there.
+    pub stop: Option<Spanned<Stop>>,
     /// The group that it is in.
     pub group: Option<Spanned<String>>,
     /// What it is told, and nobody is asked: values of its parameters, by their names in the guest.
@@ -193,7 +191,7 @@ pub struct Otherwise {
 }
 
 /// When a machine is started.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Start {
     /// Its place in the sequence.
@@ -205,7 +203,7 @@ pub struct Start {
 }
 
 /// How a machine is stopped.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Stop {
     /// Seconds until the previous one.

@@ -79,10 +79,12 @@ pub(super) fn write(recipe: &Recipe, parts: &[Part<'_>], properties: &Properties
     begin(&mut out, name, recipe.product.as_deref().unwrap_or(name));
     sections("What the whole appliance can be told", &properties.whole, &product, &mut out);
     let groups = in_order(&recipe.groups);
-    let mut items: Vec<_> = groups.iter().map(|(id, it)| (*id, &it.start, &it.stop)).collect();
+    let mut items: Vec<_> = groups.iter().map(|(id, it)| (*id, it.start, it.stop)).collect();
     let mut items_of: BTreeMap<&str, Vec<Item<'_>>> = BTreeMap::new();
     for Part { id, machine, .. } in parts {
-        let item = (*id, &machine.start, &machine.stop);
+        let start = machine.start.as_ref().map(|it| *it.get_ref()).unwrap_or_default();
+        let stop = machine.stop.as_ref().map(|it| *it.get_ref()).unwrap_or_default();
+        let item = (*id, start, stop);
         match group(machine) {
             Some(group) => items_of.entry(group).or_default().push(item),
             None => items.push(item),
@@ -132,7 +134,7 @@ fn configurations(out: &mut String, recipe: &Recipe) {
 }
 
 /// What is started and stopped, when and how.
-type Item<'a> = (&'a str, &'a Start, &'a Stop);
+type Item<'a> = (&'a str, Start, Stop);
 
 fn startup(out: &mut String, items: &[Item<'_>]) {
     out.push_str("    <StartupSection>\n      <Info>The order in which they start, and stop the other way round</Info>\n");

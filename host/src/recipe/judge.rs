@@ -139,6 +139,15 @@ impl Judging<'_> {
                 self.there(path.get_ref(), path.span().start, what);
             }
         }
+        let start = machine.start.as_ref().map(|it| ("start", it.span().start));
+        let stop = machine.stop.as_ref().map(|it| ("stop", it.span().start));
+        for (key, at) in start.into_iter().chain(stop).filter(|_| !recipe.is_collection()) {
+            // DSP0243, 9.10: a StartupSection is a collection's.
+            let message = format!(
+                "there is nobody to {key} this machine before or after, and OVF says it of collections alone; take `{key}` away"
+            );
+            (self.find)(at, message);
+        }
         for (id, otherwise) in &machine.configurations {
             self.configuration(id);
             otherwise.memory.iter().for_each(|it| self.memory(it));

@@ -85,6 +85,10 @@ fn what_cannot_be_meant_is_said_with_its_place() {
             ":4:11: error: there is no key `dealy`; `delay` was probably meant [recipe]",
         ),
         (
+            "name = \"a\"\n[machines.m]\nmemory = \"1 MiB\"\nstop = { action = \"none\" }\n",
+            ":4:8: error: there is nobody to stop this machine before or after, and OVF says it of collections alone; take `stop` away [recipe]",
+        ),
+        (
             "name = \"a\"\n[machines.m]\nmemory = \"1 MiB\"\ncpus = 0\n",
             ":4:8: error: a whole number from 1 to 4294967295 is wanted here [recipe]",
         ),
