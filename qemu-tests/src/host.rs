@@ -142,12 +142,31 @@ impl Host {
 
     /// The first report that matches, of those that came since the last one given, or come `within`.
     ///
-    /// Each report is looked at once, so calls in a row follow the order of events.
+    /// Each report is looked at once, so calls in a row follow the order of events. One that is said again over the same
+    /// connection is no event: an agent may do that whenever it cannot tell whether somebody has come.
     pub fn report(&mut self, wanted: impl Fn(&Report) -> bool, within: Duration) -> Result<Received> {
+        self.look(within, |one, before| {
+            let is_it =
+                |other: &Received| other.connection == one.connection && one.report.repeats(&other.report);
+            wanted(&one.report) && !before.iter().any(is_it)
+        })
+    }
+
+    /// The same, and one that is said again counts.
+    pub fn any_report(&mut self, wanted: impl Fn(&Report) -> bool, within: Duration) -> Result<Received> {
+        self.look(within, |one, _| wanted(&one.report))
+    }
+
+    /// `wanted` gets the report and those that were passed over or given.
+    fn look(
+        &mut self,
+        within: Duration,
+        wanted: impl Fn(&Received, &[Received]) -> bool,
+    ) -> Result<Received> {
         let next = &mut self.next;
         self.log.wait("report", within, |state| {
-            let news = state.reports.get(*next..).unwrap_or_default();
-            let found = news.iter().position(|received| wanted(&received.report));
+            let (before, news) = state.reports.split_at(*next);
+            let found = news.iter().position(|one| wanted(one, before));
             *next += found.map_or(news.len(), |at| at + 1);
             found.map(|at| news[at].clone())
         })

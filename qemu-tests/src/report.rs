@@ -89,6 +89,11 @@ impl Report {
         (report.r#type == "report").then(|| Report { line: line.to_owned(), ..report })
     }
 
+    /// Whether this is that report, said once more: only the times of such a one may differ.
+    pub fn repeats(&self, that: &Report) -> bool {
+        (&self.boot, &self.session, self.seq) == (&that.boot, &that.session, that.seq)
+    }
+
     /// The acknowledgement that makes the agent stop sending it again.
     pub fn acknowledgement(&self) -> Value {
         serde_json::json!({ "type": "ack", "boot": self.boot, "session": self.session, "seq": self.seq })
