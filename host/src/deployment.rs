@@ -342,7 +342,16 @@ pub fn read(directory: &Path) -> Result<Record, Refusal> {
         Refusal::Failed(cannot("read", &path, &error) + remedy)
     })?;
     serde_json::from_slice(&text)
-        .map_err(|_| Refusal::Failed(format!("{} is none of this ovf-host's", path.display())))
+        .map_err(|_| {
+            // What of it runs is not ours to guess at: the machine's own tools see it.
+            let message = format!(
+                "{} is broken, or of another version of ovf-host, by which `down` ends the guests; without one, end the \
+                 processes that work in {}, or libvirt's domains of its name, and remove it",
+                path.display(),
+                directory.display()
+            );
+            Refusal::Failed(message)
+        })
 }
 
 impl Deployment {

@@ -73,7 +73,16 @@ fn one_that_was_never_made_is_in_nobodys_way() {
         half.ends_with("nothing of it was started yet, and the next `ovf-host up` makes it anew"),
         "{half}"
     );
-    store.create(record("shop")).expect("made anew").remove().expect("removed");
+    let shop = store.create(record("shop")).expect("made anew").directory().to_owned();
+    std::fs::write(shop.join("deployment.json"), "{").expect("written");
+    let broken = message(store.open(None).expect_err("what it has made is not known"));
+    assert!(
+        broken.ends_with(&format!(
+            "work in {0}, or libvirt's domains of its name, and remove it",
+            shop.display()
+        )),
+        "{broken}"
+    );
 }
 
 #[test]
