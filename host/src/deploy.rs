@@ -20,6 +20,7 @@ use crate::engine::{Engine, Guest, Life};
 use crate::order::Moment;
 use crate::port::Heard;
 use crate::watch::{Seen, Watch};
+pub use down::Stop;
 pub use send::{Sending, Sent};
 pub use up::{Ending, Problem};
 

@@ -159,7 +159,7 @@ impl Store {
         };
         let mut names: Vec<_> = entries
             .filter_map(|it| it.ok()?.file_name().into_string().ok())
-            .filter(|it| is_name(it) && self.root.join(it).join(LOCK).is_file())
+            .filter(|it| is_name(it) && is_one(&self.root.join(it)))
             .collect();
         names.sort();
         Ok(names)
@@ -220,7 +220,10 @@ impl Store {
             ErrorKind::AlreadyExists => {
                 let remedy = match is_at_work(&directory) {
                     true => "another ovf-host is at work on it: wait for it".to_owned(),
-                    false => format!("end it with `ovf-host down {name}`"),
+                    false => match read(&directory) {
+                        Ok(_) => format!("end it with `ovf-host down {name}`"),
+                        Err(Refusal::Usage(why) | Refusal::Busy(why) | Refusal::Failed(why)) => why,
+                    },
                 };
                 Refusal::Usage(format!(
                     "there is a deployment {} already; {remedy}, or give this one another name with --name",
@@ -319,6 +322,14 @@ fn is_half_made(directory: &Path) -> bool {
 fn is_at_work(directory: &Path) -> bool {
     let lock = File::open(directory.join(LOCK));
     lock.is_ok_and(|it| matches!(it.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
+/// Whether this is a deployment's directory. One that we may not look into is somebody's, and is not to be passed over.
+fn is_one(directory: &Path) -> bool {
+    match fs::metadata(directory.join(LOCK)) {
+        Ok(lock) => lock.is_file(),
+        Err(error) => error.kind() == ErrorKind::PermissionDenied,
+    }
 }
 
 /// What has happened in the deployment of this directory so far; nothing where it cannot be read, or is not there yet.

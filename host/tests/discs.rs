@@ -104,6 +104,8 @@ fn the_same_environment_makes_the_same_disc() {
         let read = |directory: &str| fs::read(scratch.path().join(directory).join(name)).expect("made");
         assert!(read("one") == read("two"), "{name} differs");
     }
+    let no_room = "ovf-host: a.ovf is no directory; name one, in which each machine gets a file\n";
+    assert_eq!(answer(scratch.path(), &["iso", "a.ovf", "-o", "a.ovf"]), (no_room.to_owned(), Some(1)));
 }
 
 #[test]

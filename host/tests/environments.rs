@@ -189,6 +189,9 @@ fn a_virtual_system_is_named_or_all_are_written() {
             answer(directory.path(), &[&["env", "nested.ovf"], &given[..], arguments].concat());
         assert_eq!((text.as_str(), status), (format!("ovf-host: {want}\n").as_str(), Some(exit)));
     }
+    // Before anything is asked for.
+    let (text, _) = answer(directory.path(), &["env", "nested.ovf", "--id", "A"]);
+    assert!(text.starts_with("ovf-host: there is no virtual system `A`"), "{text}");
     let (text, status) =
         answer(directory.path(), &[&["env", "nested.ovf", "-o", "out"], &given[..]].concat());
     assert_eq!((text.as_str(), status), ("", Some(0)));

@@ -4,6 +4,7 @@
 //! and does what is wanted of it. Where there is no QEMU these trials are skipped, and say so.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
@@ -197,8 +198,19 @@ fn interrupted() -> Result<(), Failed> {
     assert_eq!(desk.happened("sent"), [""; 0]);
     assert_eq!(desk.happened("stopping"), [""; 0]);
     assert_eq!(desk.record()["properties"], serde_json::json!([]));
-    let (said, status) = desk.answer(&["down", "--now"]);
-    assert_eq!(status, Some(0), "{said}");
+
+    // While they stop, who were asked and do not.
+    let (_a, _b) = (desk.play("a", Behaviour::Ready), desk.play("b", Behaviour::Ready));
+    let mut down = desk.begin(&["down", "--timeline", "all.svg"]);
+    while desk.happened("stopping").is_empty() {
+        thread::yield_now();
+    }
+    interrupt(&down);
+    let said = ends(&mut down);
+    assert!(said.contains("interrupted; the power of the guests that still ran is cut"), "{said}");
+    assert_eq!(down.wait()?.code(), Some(130));
+    let picture = fs::read_to_string(desk.path("all.svg"))?;
+    assert_eq!(picture.matches(">off at ").count(), 2, "{picture}");
     desk.is_clear();
     Ok(())
 }
@@ -262,6 +274,14 @@ fn refused() -> Result<(), Failed> {
     }
     let twice = [port, "8080:10.77.0.10:80", port, "8080:10.77.0.11:80"];
     says(&up(&[&subnet[..], &twice].concat()), 64, "--publish has the port 8080 twice");
+    for (address, why) in [
+        ("10.77.0.1", "is this machine's own; name a guest's"),
+        ("10.77.0.255", "is no machine's of the subnet; name a guest's"),
+    ] {
+        let wrong = format!("8080:{address}:80");
+        let (said, status) = desk.answer(&[&up(&subnet)[..], &[port, &wrong]].concat());
+        assert_eq!((said, status), (format!("ovf-host: --publish: {address} {why}\n"), Some(64)));
+    }
     // Guests would start in another order than their package means.
     let text = fs::read_to_string(desk.path("shop.ovf"))?;
     let section = r#"<StartupSection><Info/><Item ovf:id="c" ovf:order="1"/></StartupSection></VirtualSystemCollection>"#;
@@ -289,7 +309,27 @@ fn refused() -> Result<(), Failed> {
     fs::write(desk.path("state/broken/deployment.json"), "{")?;
     says(&["status"], 1, "shop\n  a  silent");
     says(&["status"], 1, "state/broken/deployment.json");
+    says(&up(&["--name", "broken"]), 64, "there is a deployment `broken` already; ");
+    says(&up(&["--name", "broken"]), 64, "is broken, or of another version of ovf-host");
     fs::remove_dir_all(desk.path("state/broken"))?;
+    // Nor is one passed over that somebody else may not look into.
+    let mode = |name: &str, mode: u32| fs::set_permissions(desk.path(name), fs::Permissions::from_mode(mode));
+    fs::copy(env!("CARGO_BIN_EXE_ovf-host"), desk.path("ovf-host"))?;
+    mode(".", 0o755)?;
+    mode("state/shop", 0)?;
+    let mut other = match rustix::process::geteuid().is_root() {
+        true => Command::new("setpriv"),
+        false => Command::new("env"),
+    };
+    if rustix::process::geteuid().is_root() {
+        other.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    }
+    other.args(["./ovf-host", "status", "--state", "state"]).current_dir(desk.path("."));
+    let output = other.output()?;
+    mode("state/shop", 0o700)?;
+    let said = String::from_utf8(output.stderr)?;
+    assert!(said.contains("/state/shop/") && said.contains("Permission denied"), "{said}");
+    assert_eq!(output.status.code(), Some(1));
     says(&["down", "--now"], 0, "");
     desk.is_clear();
     Ok(())
@@ -363,17 +403,43 @@ fn unwritten() -> Result<(), Failed> {
         desk.is_clear();
     }
 
-    // A picture that was asked for, too.
-    let draws = |words: &[&str]| {
-        let (said, status) = desk.answer_to(&[words, &["--timeline", "/dev/full"]].concat(), Stdio::null());
-        assert_eq!(
-            (said.as_str(), status),
-            ("ovf-host: cannot write /dev/full: No space left on device (os error 28)\n", Some(1))
-        );
+    // A picture that was asked for, too: refused before anything is done, and later no harm to the guests.
+    fs::write(desk.path("kept.svg"), "kept")?;
+    symlink("kept.svg", desk.path("link.svg"))?;
+    let refuses = |words: &[&str]| {
+        for (name, why) in [
+            ("/dev/full", "it is a device, a pipe or a socket; name a file"),
+            ("link.svg", "it is a symbolic link; name the file itself"),
+            ("shop.ovf", "it is a file that this is made of; name another one"),
+            ("nowhere/all.svg", "No such file or directory (os error 2)"),
+        ] {
+            let (said, status) = desk.answer_to(&[words, &["--timeline", name]].concat(), Stdio::null());
+            assert_eq!(
+                (said, status),
+                (format!("ovf-host: cannot write {name}: {why}\n"), Some(1)),
+                "{words:?}"
+            );
+        }
     };
-    draws(up);
-    assert_eq!(desk.processes("path=s/1.monitor,").len(), 1);
-    draws(&["down", "--now"]);
+    refuses(up);
     desk.is_clear();
+    desk.up(&[]);
+    refuses(&["down", "--now"]);
+    assert_eq!(desk.processes("path=s/1.monitor,").len(), 1);
+    fs::create_dir(desk.path("pictures"))?;
+    let mut down = desk.begin(&["down", "--timeout", "1", "--timeline", "pictures/all.svg"]);
+    while desk.happened("stopping").is_empty() {
+        thread::yield_now();
+    }
+    fs::remove_dir(desk.path("pictures")).expect("empty");
+    let said = ends(&mut down);
+    assert_eq!(said, "ovf-host: cannot write pictures/all.svg: No such file or directory (os error 2)\n");
+    assert_eq!(down.wait()?.code(), Some(1));
+    desk.is_clear();
+
+    // Nothing is left of one that had nothing to draw.
+    let (said, status) = desk.answer(&["up", "shop.ovf", "--qemu", "/nope", "--timeline", "new.svg"]);
+    assert!(said.contains("/nope is not there") && status == Some(1), "{said}");
+    assert!(!desk.path("new.svg").exists());
     Ok(())
 }

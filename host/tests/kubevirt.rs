@@ -533,6 +533,12 @@ fn refused() -> Result<(), Failed> {
         64,
         "no guest is in a network `VM Netwerk`; `VM Network` was probably meant",
     );
+    try_it(
+        right.clone(),
+        &["--network", "VM Network=pod", "--network", "VM Network=lan"],
+        64,
+        "--network has `VM Network` twice; give it once",
+    );
     let both = ["--network", "VM Network=pod", "--network", "vm-network=pod"];
     try_it(
         right,

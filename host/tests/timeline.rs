@@ -47,6 +47,11 @@ fn what_is_no_event_is_refused_by_its_line() {
     assert_eq!((text.as_str(), status), ("", Some(0)));
     assert!(fs::read_to_string(directory.path().join("a.svg")).expect("drawn").starts_with("<svg "));
 
+    // No picture takes the place of what it is made of.
+    let refused = "ovf-host: cannot write events: it is a file that this is made of; name another one\n";
+    let (text, status) = answer(directory.path(), &["timeline", "--events", "events", "--output", "events"]);
+    assert_eq!((text.as_str(), status), (refused, Some(1)));
+
     let (text, status) = answer(directory.path(), &["timeline", "--state", "nowhere"]);
     assert!(text.contains("nothing is deployed") && status == Some(64), "{text}");
 }

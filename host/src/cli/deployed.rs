@@ -247,13 +247,13 @@ fn published(text: &str, subnet: Option<Subnet>) -> Result<(u16, SocketAddrV4)> 
     let wrong =
         || Fault::usage(format_args!("{} is not PORT:ADDRESS:PORT, as in 8080:10.77.0.10:80", quoted(text)));
     let (port, address) = parsed.filter(|it| it.0 != 0 && it.1.port() != 0).ok_or_else(wrong)?;
-    if !subnet.is_some_and(|it| it.contains(*address.ip())) {
-        return Err(Fault::usage(format_args!(
-            "{} is in no subnet of the deployment's; name it with --subnet",
-            address.ip()
-        )));
-    }
-    Ok((port, address))
+    let why = match subnet {
+        None => "is in no subnet of the deployment's; name it with --subnet",
+        Some(it) if *address.ip() == it.host() => "is this machine's own; name a guest's",
+        Some(it) if !it.contains(*address.ip()) => "is no machine's of the subnet; name a guest's",
+        Some(_) => return Ok((port, address)),
+    };
+    Err(Fault::usage(format_args!("--publish: {} {why}", address.ip())))
 }
 
 /// Writes a guest's disc.

@@ -7,9 +7,9 @@ use std::time::Duration;
 use clap::Args;
 
 use super::deployed::{Which, end, engine, known, shown, system};
-use super::timeline::Kept;
+use super::timeline::{Kept, only};
 use super::{Exit, Fault, Result, complain};
-use crate::deploy::{Deploy, Observer, What};
+use crate::deploy::{Deploy, Observer, Stop, What};
 use crate::finding::quoted;
 use crate::order::Moment;
 use crate::show::{Form, Show};
@@ -37,13 +37,15 @@ pub(super) struct Arguments {
 
 pub(super) fn run(mut arguments: Arguments) -> Result<Exit> {
     arguments.which.name = arguments.deployment.take().or(arguments.which.name.take());
-    arguments.kept.try_out()?;
     let deployment = arguments.which.alone()?;
+    let package = only(&deployment.record.package);
+    arguments.kept.try_out(&package)?;
     let guests = known(&deployment);
     let mut engine = engine(&deployment.record, deployment.directory(), &guests)?;
     let form = if arguments.now && !arguments.json { Form::Silent } else { Form::usual(arguments.json) };
     let mut show = Show::again(form, &guests, &deployment);
     let mut cut = Vec::new();
+    let mut is_cut_short = false;
     if arguments.now {
         for guest in &guests {
             match engine.runs(guest.entity) {
@@ -58,9 +60,13 @@ pub(super) fn run(mut arguments: Arguments) -> Result<Exit> {
         let patience = Duration::from_secs(arguments.timeout);
         let stopped = deploy.down(deployment.record.steps.clone(), &running, patience).map_err(system)?;
         show.leave();
-        if stopped.is_none() {
-            complain("interrupted; nobody was asked to stop");
-            return Ok(Exit::Interrupted);
+        match stopped {
+            Stop::Over => {}
+            Stop::CutShort => is_cut_short = true,
+            Stop::Untouched => {
+                complain("interrupted; nobody was asked to stop");
+                return Ok(Exit::Interrupted);
+            }
         }
     }
     // Whoever runs now was not to be stopped by the sequence, or did not stop.
@@ -73,7 +79,11 @@ pub(super) fn run(mut arguments: Arguments) -> Result<Exit> {
         return Err(Fault::failed(format_args!("{} cannot be stopped: {why}", quoted(id))));
     }
     engine.clear().map_err(Fault::failed)?;
-    let is_drawn = arguments.kept.draw(deployment.directory());
+    let is_drawn = arguments.kept.draw(deployment.directory(), &package);
     deployment.remove()?;
+    if is_cut_short {
+        complain("interrupted; the power of the guests that still ran is cut, and nothing of them is left");
+        return Ok(Exit::Interrupted);
+    }
     Ok(shown(&show, Exit::Done.if_all(is_drawn)))
 }

@@ -30,8 +30,8 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: Arguments, out: &mut impl Write) -> Result<Exit> {
     let chosen = arguments.words.read()?;
     let Some(loaded) = chosen.load(Code::concerns_environments)? else { return Ok(Exit::Wrong) };
-    let Some(environments) = chosen.environments(&loaded)? else { return Ok(Exit::Wrong) };
     let systems = systems(&loaded, arguments.id.as_deref())?;
+    let Some(environments) = chosen.environments(&loaded)? else { return Ok(Exit::Wrong) };
     let mut document = String::new();
     match (&arguments.output, &systems[..]) {
         (None, &[system]) => {

@@ -33,8 +33,8 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: Arguments) -> Result<Exit> {
     let chosen = arguments.words.read()?;
     let Some(loaded) = chosen.load(Code::concerns_environments)? else { return Ok(Exit::Wrong) };
-    let Some(environments) = chosen.environments(&loaded)? else { return Ok(Exit::Wrong) };
     let systems = systems(&loaded, arguments.id.as_deref())?;
+    let Some(environments) = chosen.environments(&loaded)? else { return Ok(Exit::Wrong) };
     let mut progress = Progress::things(systems.len(), "discs");
     let mut output = Output::of(&loaded);
     let ids = Ids::of(&loaded.descriptor, &loaded.source);

@@ -47,8 +47,9 @@ pub(super) fn run(arguments: Arguments, out: &mut impl Write) -> Result<Exit> {
     let Arguments { words, options } = arguments;
     let chosen = words.read()?;
     let Some(loaded) = chosen.load(Code::concerns_start)? else { return Ok(Exit::Wrong) };
+    let systems = systems(&loaded, options.id.as_deref())?;
     let Some(environments) = chosen.environments(&loaded)? else { return Ok(Exit::Wrong) };
-    let guests = options.guests(&loaded, &chosen)?;
+    let guests = options.guests(&loaded, &chosen, systems)?;
     let target = options.target(&loaded, &guests)?;
     let steps = steps(&loaded.descriptor);
     let mut document = String::new();
@@ -102,7 +103,7 @@ pub(super) fn run(arguments: Arguments, out: &mut impl Write) -> Result<Exit> {
 }
 
 impl Options {
-    fn guests<'a>(&self, loaded: &'a Loaded, chosen: &Chosen) -> Result<Vec<Guest<'a>>> {
+    fn guests<'a>(&self, loaded: &'a Loaded, chosen: &Chosen, systems: Vec<usize>) -> Result<Vec<Guest<'a>>> {
         let descriptor = &loaded.descriptor;
         let configuration = chosen.configuration.as_deref().or(descriptor.usual_configuration());
         // A guest is called the same, whether all are printed or one.
@@ -117,7 +118,7 @@ impl Options {
             })?;
             Ok(Guest { entity, id, name: names[&entity].clone(), machine })
         };
-        systems(loaded, self.id.as_deref())?.into_iter().map(guest).collect()
+        systems.into_iter().map(guest).collect()
     }
 
     fn target(&self, loaded: &Loaded, guests: &[Guest<'_>]) -> Result<Target> {
@@ -131,8 +132,15 @@ impl Options {
         let all: Vec<_> = all.filter(|it| !it.is_empty()).collect::<BTreeSet<_>>().into_iter().collect();
         let definitions = names::unique(&all, "network").into_iter().map(Network::Attached);
         let mut networks: BTreeMap<_, _> = all.iter().map(|it| (*it).to_owned()).zip(definitions).collect();
+        let mut said = BTreeSet::new();
         for word in &self.networks {
             let (name, network) = network(word, all.iter().copied()).map_err(Fault::usage)?;
+            if !said.insert(name.clone()) {
+                return Err(Fault::usage(format_args!(
+                    "--network has {} twice; give it once",
+                    quoted(&name)
+                )));
+            }
             networks.insert(name, network);
         }
         let part_of = names::label(&loaded.descriptor.entities[0].id.value, "appliance");

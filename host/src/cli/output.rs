@@ -1,6 +1,6 @@
 //! Files that commands write.
 //!
-//! Decides that they appear whole and together or not at all, are readable by their owner alone from their first byte, since
+//! Decides that they appear whole and together or not at all, are readable by their owner alone from their first byte where
 //! property values are in them, what they may take the place of, and which file name an entity's id makes.
 
 #![forbid(unsafe_code)]
@@ -55,12 +55,7 @@ pub(super) struct Output {
 impl Output {
     /// Beside this package.
     pub(super) fn of(loaded: &Loaded) -> Self {
-        let names = loaded.descriptor.files.iter().filter_map(|it| match path::resolve(&it.href.value) {
-            Target::Inside(name) => Some(name),
-            _ => None,
-        });
-        let package = loaded.package.identities(names);
-        Self { package, files: Vec::new(), directories: Vec::new(), bytes: 0 }
+        Self { package: sources(loaded), files: Vec::new(), directories: Vec::new(), bytes: 0 }
     }
 
     /// The file for an id in a directory, which is made if it is not there.
@@ -73,6 +68,12 @@ impl Output {
             )));
         }
         if !directory.is_dir() {
+            if directory.exists() {
+                return Err(Fault::failed(format_args!(
+                    "{} is no directory; name one, in which each machine gets a file",
+                    directory.display()
+                )));
+            }
             self.directories.push(Made::new(directory).map_err(|error| {
                 Fault::failed(format_args!("cannot make the directory {}: {error}", directory.display()))
             })?);
@@ -104,6 +105,32 @@ impl Output {
         }
         Ok(())
     }
+}
+
+/// The files of a package.
+pub(super) fn sources(loaded: &Loaded) -> HashSet<Identity> {
+    let names = loaded.descriptor.files.iter().filter_map(|it| match path::resolve(&it.href.value) {
+        Target::Inside(name) => Some(name),
+        _ => None,
+    });
+    loaded.package.identities(names)
+}
+
+/// Whether a file can be written there, before there is anything to write.
+pub(super) fn try_out(path: &Path, sources: &HashSet<Identity>) -> Result<()> {
+    replaceable(path, sources)?;
+    File::for_all(beside(path)).map(drop).map_err(|error| cannot(path, &error))
+}
+
+/// Writes a file in which no property is: whoever may read others' files may read it.
+pub(super) fn write_for_all(path: &Path, text: &str, sources: &HashSet<Identity>) -> Result<()> {
+    replaceable(path, sources)?;
+    let write = || {
+        let mut file = File::for_all(beside(path))?;
+        file.file().write_all(text.as_bytes())?;
+        file.close().keep(path)
+    };
+    write().map_err(|error| cannot(path, &error))
 }
 
 /// The directory of a file.

@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,9 +13,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Args;
 
 use super::deployed::Which;
+use super::output::{try_out, write_for_all};
 use super::{Exit, Fault, Result, closed, complain};
 use crate::deployment::EVENTS;
 use crate::finding::quoted;
+use crate::package::{Identity, identity};
 use crate::show::Event;
 use crate::timeline::draw;
 
@@ -34,17 +37,20 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(mut arguments: Arguments, out: &mut impl Write) -> Result<Exit> {
-    let picture = match &arguments.events {
-        Some(path) => draw(arguments.which.name.as_deref().unwrap_or("guests"), &events(path)?, None),
+    let (picture, source) = match &arguments.events {
+        Some(path) => {
+            (draw(arguments.which.name.as_deref().unwrap_or("guests"), &events(path)?, None), path.clone())
+        }
         None => {
             arguments.which.name = arguments.deployment.take().or(arguments.which.name.take());
             let directory = arguments.which.store()?.find(arguments.which.name.as_deref())?;
             let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |it| it.as_millis() as u64);
-            draw(&name(&directory), &events(&directory.join(EVENTS))?, Some(now))
+            let source = directory.join(EVENTS);
+            (draw(&name(&directory), &events(&source)?, Some(now)), source)
         }
     };
     match &arguments.output {
-        Some(path) => write(path, &picture)?,
+        Some(path) => write_for_all(path, &picture, &only(&source))?,
         None => out.write_all(picture.as_bytes()).map_err(closed)?,
     }
     Ok(Exit::Done)
@@ -59,20 +65,17 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Whether the picture can be written, before there is anything to draw.
-    pub(super) fn try_out(&self) -> Result<()> {
-        let Some(path) = &self.timeline else { return Ok(()) };
-        let file = fs::OpenOptions::new().append(true).create(true).open(path);
-        file.map(drop)
-            .map_err(|error| Fault::failed(format_args!("cannot write {}: {error}", path.display())))
+    /// Whether the picture can be written, before there is anything to draw; in the place of these files it is not.
+    pub(super) fn try_out(&self, package: &HashSet<Identity>) -> Result<()> {
+        self.timeline.as_ref().map_or(Ok(()), |path| try_out(path, package))
     }
 
     /// Draws what has happened in the deployment of this directory, if that is wanted. Answers whether it could be; the guests are
     /// none the worse where it could not.
-    pub(super) fn draw(&self, directory: &Path) -> bool {
+    pub(super) fn draw(&self, directory: &Path, package: &HashSet<Identity>) -> bool {
         let Some(path) = &self.timeline else { return true };
         let drawn = events(&directory.join(EVENTS)).map(|it| draw(&name(directory), &it, None));
-        let written = drawn.and_then(|it| write(path, &it));
+        let written = drawn.and_then(|it| write_for_all(path, &it, package));
         if let Err(fault) = &written {
             complain(crate::finding::printable(&fault.message));
         }
@@ -80,9 +83,9 @@ impl Kept {
     }
 }
 
-fn write(path: &Path, picture: &str) -> Result<()> {
-    fs::write(path, picture)
-        .map_err(|error| Fault::failed(format_args!("cannot write {}: {error}", path.display())))
+/// What tells this file from others, where it is there.
+pub(super) fn only(path: &Path) -> HashSet<Identity> {
+    fs::metadata(path).iter().map(identity).collect()
 }
 
 fn name(directory: &Path) -> String {

@@ -10,6 +10,7 @@ use clap::Args;
 
 use super::choice::{Chosen, Words, say};
 use super::deployed::{self, end, shown, system, tell, write_disc};
+use super::output::sources;
 use super::timeline::Kept;
 use super::{Exit, Fault, Result, complain};
 use crate::check::{Loaded, verify};
@@ -102,7 +103,8 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit> {
             return Ok(Exit::Wrong);
         }
     }
-    options.kept.try_out()?;
+    let sources = sources(&loaded);
+    options.kept.try_out(&sources)?;
     let store = options.which.store()?;
     store.vet(chosen.name.as_deref().unwrap_or_default())?;
     let record = options.record(&loaded, &chosen)?;
@@ -113,7 +115,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit> {
     let watch = Watch::new(&guests).map_err(system)?;
     let mut deployment = store.create(record)?;
     let ended = options.start(&loaded, &mut deployment, &mut *engine, &guests, watch);
-    let is_drawn = options.kept.draw(deployment.directory());
+    let is_drawn = options.kept.draw(deployment.directory(), &sources);
     match ended {
         Ok((exit, true)) => Ok(exit.if_all(is_drawn)),
         Ok((exit, false)) => clear(deployment, &mut *engine, &guests).map(|()| exit),

@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::Duration;
 
@@ -17,24 +17,30 @@ use crate::order::{Descent, Order, Step};
 /// How long agents may take to say that they are there.
 const GREETING: Duration = Duration::from_secs(2);
 
+/// How a stop ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Each had its turn.
+    Over,
+    /// It was interrupted, and the power of whoever still ran is cut.
+    CutShort,
+    /// It was interrupted before anybody was to stop.
+    Untouched,
+}
+
 impl<O: Observer> Deploy<'_, O> {
-    /// Stops these guests in the order of these steps. A guest whose stop has no limit has this long. Whoever cannot be
-    /// stopped is answered, with the reason; none where it was interrupted before anybody was to stop. Whoever interrupts it later
-    /// has the power cut.
+    /// Stops these guests in the order of these steps. A guest whose stop has no limit has this long. Whoever interrupts it has
+    /// the power cut. Somebody who cannot be stopped may still run in the end.
     ///
     /// # Errors
     /// The system does not let us wait.
-    pub fn down(
-        &mut self,
-        steps: Vec<Step>,
-        running: &[usize],
-        patience: Duration,
-    ) -> io::Result<Option<BTreeMap<usize, String>>> {
+    pub fn down(&mut self, steps: Vec<Step>, running: &[usize], patience: Duration) -> io::Result<Stop> {
         if self.listen(running, GREETING)?.is_none() {
-            return Ok(None);
+            return Ok(Stop::Untouched);
         }
         let mut descent = Descent::new(steps, running.iter().copied(), patience);
-        let (mut off, mut left) = (Vec::new(), BTreeMap::new());
+        let mut off = Vec::new();
+        let mut on: BTreeSet<usize> = running.iter().copied().collect();
         // Requests to stop, so that a refusal is known for one.
         let mut asked: BTreeMap<usize, String> = BTreeMap::new();
         while !descent.is_over() {
@@ -44,10 +50,8 @@ impl<O: Observer> Deploy<'_, O> {
                     Order::Ask(guest, time) => self.ask(guest, time, &mut asked),
                     Order::Cut(guest) => {
                         self.watch.leave(guest);
-                        if let Err(why) = self.engine.cut(guest) {
-                            left.insert(guest, why);
-                        }
-                        self.note(guest, &What::Cut);
+                        self.cut(guest);
+                        on.remove(&guest);
                         off.push(guest);
                     }
                 }
@@ -57,16 +61,15 @@ impl<O: Observer> Deploy<'_, O> {
             }
             let Some(deeds) = self.next(descent.next())? else {
                 // Whoever is impatient has the power cut.
-                for &guest in running {
-                    if let Err(why) = self.engine.cut(guest) {
-                        left.insert(guest, why);
-                    }
-                }
-                break;
+                on.into_iter().for_each(|guest| self.cut(guest));
+                return Ok(Stop::CutShort);
             };
             for (guest, deed) in deeds {
                 match deed {
-                    Deed::Off | Deed::Lost => off.push(guest),
+                    Deed::Off | Deed::Lost => {
+                        on.remove(&guest);
+                        off.push(guest);
+                    }
                     Deed::Answer(answer) if !answer.ok && asked.get(&guest) == Some(&answer.to) => {
                         self.press(guest)
                     }
@@ -74,7 +77,7 @@ impl<O: Observer> Deploy<'_, O> {
                 }
             }
         }
-        Ok(Some(left))
+        Ok(Stop::Over)
     }
 
     fn ask(&mut self, guest: usize, time: Duration, asked: &mut BTreeMap<usize, String>) {
@@ -89,6 +92,12 @@ impl<O: Observer> Deploy<'_, O> {
         asked.insert(guest, id.clone());
         let deadline_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         self.watch.say(guest, &FromHost::Stop { id, action: Action::PowerOff, deadline_ms, boot });
+    }
+
+    fn cut(&mut self, guest: usize) {
+        // Whoever runs on is tried again in the end, and told of then.
+        let _ = self.engine.cut(guest);
+        self.note(guest, &What::Cut);
     }
 
     fn press(&mut self, guest: usize) {
