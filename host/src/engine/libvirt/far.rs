@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use super::Connection;
 use super::connection::Login;
@@ -37,6 +38,9 @@ pub(super) struct Far {
 const LIBVIRT: &str = "libvirt";
 /// How much is sent at a time; whoever interrupts waits for no more.
 const PIECE: usize = 256 << 10;
+
+/// How long `ssh` may take to end behind what went through it.
+const PARTING: Duration = Duration::from_secs(2);
 
 /// libvirtd's socket, or virtproxyd's, or virtqemud's.
 const SEEK: &str = r#"if test "$1" = system; then set -- /run/libvirt /var/run/libvirt
@@ -200,7 +204,9 @@ impl Site for Far {
     }
 
     fn explained(&self, why: String) -> String {
-        match self.ssh.end() {
+        // What goes through it ends a moment before it does itself.
+        let is_cut = ["end of file", "Broken pipe", "reset by peer"].iter().any(|it| why.contains(it));
+        match self.ssh.end(if is_cut { PARTING } else { Duration::ZERO }) {
             Some(end) => end,
             None if why.contains("Connection reset by peer") => {
                 format!("{why}; is libvirt there, and listens at {}?", self.libvirt.display())

@@ -186,9 +186,16 @@ impl Ssh {
         }
     }
 
-    /// Why it has ended, if it has.
-    pub(super) fn end(&self) -> Option<String> {
-        (!self.socket(CONTROL).exists()).then(|| self.ended(&self.complaint()))
+    /// Why it has ended, if it has, or does within this time.
+    pub(super) fn end(&self, within: Duration) -> Option<String> {
+        let deadline = Instant::now() + within;
+        while self.socket(CONTROL).exists() {
+            if Instant::now() >= deadline {
+                return None;
+            }
+            thread::sleep(LOOK);
+        }
+        Some(self.ended(&self.complaint()))
     }
 
     fn ended(&self, why: &str) -> String {
