@@ -164,16 +164,22 @@ fn appliances(making: &Making<'_>, recipe: &Recipe) -> Vec<Appliance> {
     recipe.machines.iter().filter_map(one).collect()
 }
 
+/// Whose fault it is that a file of the recipe cannot be taken: the system's, which does not open it, or the recipe's, since
+/// the file is not what is wanted there.
+fn fault(error: &io::Error) -> Code {
+    if error.raw_os_error().is_some() { Code::Unreadable } else { Code::Recipe }
+}
+
 /// The text that somebody has to accept.
 fn licence(making: &Making<'_>, text: &Source, path: &Spanned<PathBuf>) -> Result<String, Finding> {
-    let bad = |message: String| {
+    let bad = |code, message: String| {
         let shown = quoted(&path.get_ref().to_string_lossy());
-        text.finding(Code::Unreadable, path.span().start, format!("the licence {shown} {message}"))
+        text.finding(code, path.span().start, format!("the licence {shown} {message}"))
     };
     let licence = bounded::text(&making.directory.join(path.get_ref()), MAX_LICENCE);
-    let licence = licence.map_err(|error| bad(format!("cannot be read: {error}")))?;
+    let licence = licence.map_err(|error| bad(fault(&error), format!("cannot be read: {error}")))?;
     match is_forbidden(&licence) {
-        true => Err(bad("has a character that XML forbids; remove it".to_owned())),
+        true => Err(bad(Code::Recipe, "has a character that XML forbids; remove it".to_owned())),
         false => Ok(licence),
     }
 }
@@ -195,19 +201,21 @@ fn disks(
             continue;
         }
         let image = making.directory.join(disk.get_ref());
-        let bad = |message: String| {
+        let bad = |(code, message): disk::Fault| {
             let message = format!("the image {} cannot be packed: {message}", quoted(disk.get_ref()));
-            text.finding(Code::Unreadable, disk.span().start, message)
+            text.finding(code, disk.span().start, message)
         };
-        let format = image::format(&image).map_err(|error| bad(error.to_string()))?;
+        let format = image::format(&image).map_err(|error| bad((fault(&error), error.to_string())))?;
         if output.is_some() && fs::metadata(&image).ok().map(|it| identity(&it)) == output {
-            return Err(bad("the package would take its place; give it another name".to_owned()));
+            let message = "the package would take its place; give it another name".to_owned();
+            return Err(bad((Code::Unreadable, message)));
         }
         let name = format!("{id}.vmdk");
         let made = scratch.join(&name);
         let capacity = disk::capacity(&image, format).map_err(bad)?;
+        disk::check(&image, format).map_err(bad)?;
         disk::convert(&image, format, capacity, &made).map_err(bad)?;
-        let bytes = fs::metadata(&made).map_err(|error| bad(error.to_string()))?.len();
+        let bytes = fs::metadata(&made).map_err(|error| bad((Code::Unreadable, error.to_string())))?.len();
         all.push(Made { id, file: Some((name, bytes)), capacity });
     }
     Ok(all)

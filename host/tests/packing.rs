@@ -528,7 +528,7 @@ fn what_cannot_be_made_leaves_nothing() {
             78,
         ),
         (|it| fs::remove_file(it.join("appliance.toml")), "unreadable", 1),
-        (|it| fs::write(it.join("web.qcow2"), b"QFI\xfbnonsense"), "unreadable", 1),
+        (|it| fs::write(it.join("web.qcow2"), b"QFI\xfbnonsense"), "recipe", 78),
         (|it| fs::write(it.join("web/agent.toml"), "[parameters]\nx = 1\n"), "agent-unusable", 78),
     ] {
         let folder = folder();

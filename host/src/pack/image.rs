@@ -1,9 +1,9 @@
 //! Disk images as builders have them.
 //!
-//! Decides in which format an image is, and that it is whole by itself. qemu-img would guess the format as well, and then
-//! open whatever the image names: the backing file of a qcow2, the extents of a VMDK, be it `/etc/shadow`. So the format is
-//! decided here, by the first bytes and for six of them, told to qemu-img, and an image that names another file is refused.
-//! Everything else is raw, byte by byte; nothing in a raw image is looked at.
+//! Decides in which format an image is, that it is whole by itself, and a VDI to its end, which qemu-img does not look for.
+//! qemu-img would guess the format as well, and then open whatever the image names: the backing file of a qcow2, the extents
+//! of a VMDK, be it `/etc/shadow`. So the format is decided here, by the first bytes and for six of them, told to qemu-img,
+//! and an image that names another file is refused. Everything else is raw, byte by byte; nothing in a raw image is looked at.
 //!
 //! The rules: docs/interop/qcow2 of QEMU; VMware's Virtual Disk Format 5.0; the headers of VDI, VHD and VHDX.
 
@@ -18,10 +18,13 @@ use std::path::Path;
 const DESCRIPTION: u64 = 512;
 const DESCRIPTION_SIZE: usize = 20 << 10;
 
+/// The part of a VDI's header that is read here.
+const VDI_HEADER: usize = 392;
+
 /// The format of an image, as qemu-img calls it.
 ///
 /// # Errors
-/// It cannot be read, is no regular file, or names others.
+/// It cannot be read, is no regular file, names others, or is a VDI that is cut off.
 pub(super) fn format(path: &Path) -> io::Result<&'static str> {
     let refused = |why: &str| Err(io::Error::other(why.to_owned()));
     if !std::fs::metadata(path)?.is_file() {
@@ -74,8 +77,27 @@ pub(super) fn format(path: &Path) -> io::Result<&'static str> {
         ),
         _ if first.starts_with(b"vhdxfile") => Ok("vhdx"),
         _ if first.starts_with(b"conectix") => Ok("vpc"),
-        _ if first.get(64..68) == Some(&0xBEDA_107F_u32.to_le_bytes()) => Ok("vdi"),
+        _ if first.get(64..68) == Some(&0xBEDA_107F_u32.to_le_bytes()) => {
+            match vdi_end(&read(&file, 0, VDI_HEADER)?)
+                .is_some_and(|end| file.metadata().is_ok_and(|it| it.len() >= end))
+            {
+                true => Ok("vdi"),
+                false => refused("it is cut off; copy or build it again"),
+            }
+        }
         _ => Ok("raw"),
+    }
+}
+
+/// The bytes that a VDI has to have: where its blocks begin, and as many as it says that it has. What is of another version,
+/// which qemu-img refuses, has to have none.
+fn vdi_end(header: &[u8]) -> Option<u64> {
+    let number =
+        |at: usize| Some(u64::from(u32::from_le_bytes(header.get(at..at + 4)?.try_into().expect("4"))));
+    let (data, block, extra, allocated) = (number(344)?, number(376)?, number(380)?, number(388)?);
+    match number(68)? {
+        0x0001_0001 => Some(allocated.saturating_mul(block + extra).saturating_add(data)),
+        _ => Some(0),
     }
 }
 
