@@ -63,7 +63,7 @@ fn nothing_outside_of_the_folder_comes_into_the_package() {
         ("disks = [\"10 GB\"]", "sizes are whole numbers of KiB, MiB, GiB or TiB"),
         ("cpus = 0", "a whole number from 1 to 4294967295 is wanted here"),
         ("start = { order = -1 }", "a whole number from 0 to 65535 is wanted here"),
-        ("memory = \"18446744073709551616 KiB\"", "duplicate key"),
+        ("memory = \"18446744073709551616 KiB\"", "this key is here twice; take one of them away"),
         ("cpus = 18446744073709551616", "error"),
         ("start = { order = 65536 }", "error"),
         ("disks = [\"json:{}\"]", "is not there"),

@@ -78,19 +78,21 @@ fn text(value: &Spanned<DeValue<'_>>, find: &mut impl FnMut(usize)) {
     }
 }
 
-/// What the reader of TOML says, with the key that was probably meant by one that there is not. What stands in the place of a
-/// text may be a secret, and is not repeated.
+/// What the reader of TOML says, with what to write instead. What stands in the place of something else may be a secret, and
+/// is not repeated.
 fn plainly(message: &str) -> String {
-    match message.strip_prefix("invalid type: ").and_then(|it| it.strip_suffix(", expected a string")) {
-        Some("map") => return "a text is wanted here; write a key that has dots in it in quotes".to_owned(),
-        Some(_) => return "a text is wanted here; write it in quotes".to_owned(),
-        None => {}
+    if let Some((found, wanted)) =
+        message.strip_prefix("invalid type: ").and_then(|it| it.rsplit_once(", expected "))
+    {
+        return wanted_here(found, wanted);
     }
-    if message.contains("expected a nonzero u32") {
-        return format!("a whole number from 1 to {} is wanted here", u32::MAX);
+    match message {
+        "wanted string or table" => return A_TEXT.to_owned(),
+        "duplicate key" => return "this key is here twice; take one of them away".to_owned(),
+        _ => {}
     }
-    if message.contains("expected u16") {
-        return format!("a whole number from 0 to {} is wanted here", u16::MAX);
+    if let Some(range) = numbers(message) {
+        return range;
     }
     if let Some(key) = message.strip_prefix("missing field ") {
         return format!("the key {key} is missing; add it");
@@ -105,6 +107,43 @@ fn plainly(message: &str) -> String {
                 None => format!("there is no key {}; there are {}", quoted(unknown), known.join(", ")),
             }
         }
+        Some(_) if message.starts_with("unknown variant") => {
+            // Behind the last of these words, whatever is in the text that was given.
+            let known = message.rsplit_once(", expected ").map_or("", |(_, known)| known);
+            let known = known.split('`').skip(1).step_by(2);
+            format!("there is no such word for this; {}", suggest::meant(names[0], known))
+        }
         _ => message.to_owned(),
     }
+}
+
+const A_TEXT: &str = "a text is wanted here; write it in quotes";
+
+/// What is to be written where something of another kind is, both in the reader's words.
+fn wanted_here(found: &str, wanted: &str) -> String {
+    let plain = match wanted {
+        "a string" if found == "map" => "a text is wanted here; write a key that has dots in it in quotes",
+        "a string" | "path string" => A_TEXT,
+        "a sequence" => "a list is wanted here; write it in [ ]",
+        "a boolean" => "a truth value is wanted here; write true or false, without quotes",
+        _ if wanted == "a map" || wanted.starts_with("struct ") => {
+            "a table is wanted here; write { KEY = VALUE }, or a part of its own below [NAME]"
+        }
+        _ => {
+            let range = numbers(wanted).unwrap_or_else(|| "something else is wanted here".to_owned());
+            let quotes = if found.starts_with("string") { "; write it without quotes" } else { "" };
+            return format!("{range}{quotes}");
+        }
+    };
+    plain.to_owned()
+}
+
+/// Which numbers are wanted, if that is what the reader says.
+fn numbers(message: &str) -> Option<String> {
+    let (first, last) = match message {
+        _ if message.contains("nonzero u32") => (1, u32::MAX),
+        _ if message.ends_with("u16") => (0, u16::MAX.into()),
+        _ => return None,
+    };
+    Some(format!("a whole number from {first} to {last} is wanted here"))
 }

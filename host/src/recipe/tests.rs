@@ -133,6 +133,10 @@ fn what_cannot_be_meant_is_said_with_its_place() {
             ":4:16: error: a text is wanted here; write it in quotes [recipe]",
         ),
         (
+            "name = \"a\"\nname = \"b\"\n[machines.m]\nmemory = \"1 MiB\"\n",
+            ":2:1: error: this key is here twice; take one of them away [recipe]",
+        ),
+        (
             "name = \"a\"\n[machines.-rf]\nmemory = \"1.5 GiB\"\n",
             ":2:11: error: the machine `-rf` names files as well; write letters, digits, `-`, `_` and `.`, a letter or digit first",
         ),
@@ -150,5 +154,61 @@ fn what_cannot_be_meant_is_said_with_its_place() {
         let findings = Recipe::read(directory.path(), false).expect_err(text);
         let said = findings[0].to_string();
         assert!(said.contains(&format!("{FILE}{want}")), "{text}: {said}");
+    }
+}
+
+/// What stands in the place of something else is not repeated.
+#[test]
+fn what_is_of_another_kind_is_said_with_what_is_wanted() {
+    let (text, list) =
+        ("a text is wanted here; write it in quotes", "a list is wanted here; write it in [ ]");
+    let table = "a table is wanted here; write { KEY = VALUE }, or a part of its own below [NAME]";
+    let truth = "a truth value is wanted here; write true or false, without quotes";
+    let actions = "there is no such word for this; there are `shutdown`, `power-off`, `none`";
+    let assigns =
+        "there is no such word for this; there are `address`, `netmask`, `prefix`, `gateway`, `mac`";
+    let number = "a whole number from 0 to 65535 is wanted here";
+    let quoted = "a whole number from 0 to 65535 is wanted here; write it without quotes";
+    for (line, column, want) in [
+        ("disks = \"s3cret\"", 9, list),
+        ("disks = {a = 1}", 9, list),
+        ("networks = 1979-05-27", 12, list),
+        ("disks = [1]", 10, text),
+        ("agent = 1", 9, text),
+        ("licence = [\"s3cret\"]", 11, text),
+        ("stop = { action = \"s3cret\" }", 19, actions),
+        ("stop = { action = \"`, expected `x`\" }", 19, actions),
+        (
+            "stop = { action = \"power-of\" }",
+            19,
+            "there is no such word for this; `power-off` was probably meant",
+        ),
+        ("stop = { action = 1 }", 19, text),
+        ("stop = { action = [\"none\"] }", 19, text),
+        ("assign = { a = \"s3cret\" }", 16, assigns),
+        ("assign = { a = 1 }", 16, text),
+        ("stop = \"shutdown\"", 8, table),
+        ("start = 1", 9, table),
+        ("values = \"s3cret, expected a boolean\"", 10, table),
+        ("configurations = [1]", 18, table),
+        ("start = { wait-for-guest = \"s3cret\" }", 28, truth),
+        ("start = { wait-for-guest = 1 }", 28, truth),
+        ("start = { order = \"s3cret\" }", 19, quoted),
+        ("start = { order = 65536 }", 19, number),
+        ("start = { order = 1.5 }", 19, number),
+        ("start = { order = 99999999999999999999 }", 19, number),
+        (
+            "cpus = \"s3cret, expected u16\"",
+            8,
+            "a whole number from 1 to 4294967295 is wanted here; write it without quotes",
+        ),
+    ] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let whole = format!("name = \"a\"\n[machines.m]\nmemory = \"1 MiB\"\n{line}\n");
+        fs::write(directory.path().join(FILE), whole).expect("written");
+        let findings = Recipe::read(directory.path(), false).expect_err(line);
+        let said = findings[0].to_string();
+        let want = format!("{FILE}:4:{column}: error: {want} [recipe]");
+        assert!(said.ends_with(&want) && findings.len() == 1, "{line}: {said}");
     }
 }
