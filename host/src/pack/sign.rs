@@ -32,34 +32,35 @@ impl<'a> Signer<'a> {
     /// The one with this key and this certificate, the first of its file.
     ///
     /// # Errors
-    /// They are none, or not of each other.
+    /// They are none, not of each other, or cannot be read.
     pub(super) fn new(key: &'a Path, certificate: &Path) -> Result<Self, Finding> {
         // The key is openssl's to read; whether it can be is told here, in the system's words.
         drop(
             bounded::whole(key, MAX_PEM)
-                .map_err(|error| bad(key, format!("the key cannot be read: {error}")))?,
+                .map_err(|error| unread(key, "key", Code::SignatureInvalid, &error))?,
         );
         let pem = bounded::text(certificate, MAX_PEM)
-            .map_err(|error| bad(certificate, format!("the certificate cannot be read: {error}")))?;
+            .map_err(|error| unread(certificate, "certificate", Code::CertificateSyntax, &error))?;
         let public = |path: &Path, words: &[&str]| {
             openssl(key, words.iter().map(OsStr::new).chain([OsStr::new("-in"), path.as_os_str()]))
         };
         let of_key = public(key, &["pkey", "-passin", "pass:", "-pubout"])?;
         if !of_key.status.success() {
             let message = "openssl does not read this key; is it a private key in PEM, without a passphrase?";
-            return Err(bad(key, message.to_owned()));
+            return Err(bad(key, Code::SignatureInvalid, message.to_owned()));
         }
         let of_certificate = public(certificate, &["x509", "-noout", "-pubkey"])?;
         let begin = pem.find(CERTIFICATE).filter(|_| of_certificate.status.success());
         let Some(begin) = begin else {
-            return Err(bad(certificate, "this is no certificate in PEM".to_owned()));
+            let message = "this is no certificate in PEM; name the one of the key".to_owned();
+            return Err(bad(certificate, Code::CertificateSyntax, message));
         };
         if of_key.stdout != of_certificate.stdout {
             let message = format!(
                 "this is not the key of the first certificate in {}; name the ones that belong together",
                 certificate.display()
             );
-            return Err(bad(key, message));
+            return Err(bad(key, Code::SignatureInvalid, message));
         }
         let signer = Self { key, certificates: pem[begin..].to_owned() };
         // Anything is as good to be signed as the manifest.
@@ -70,7 +71,7 @@ impl<'a> Signer<'a> {
         if !verdict.status.success() {
             let why = refusal(&verdict).map_or(String::new(), |why| format!(": {why}"));
             let message = format!("nobody would trust this certificate{why}; renew it, or name another");
-            return Err(bad(certificate, message));
+            return Err(bad(certificate, Code::SignerUntrusted, message));
         }
         Ok(signer)
     }
@@ -89,7 +90,7 @@ impl<'a> Signer<'a> {
         let output = openssl(self.key, options.into_iter().chain([self.key.as_os_str(), file.as_os_str()]))?;
         if !output.status.success() {
             let message = "openssl signs no SHA-256 digest by a key of this kind; take one of RSA";
-            return Err(bad(self.key, message.to_owned()));
+            return Err(bad(self.key, Code::SignatureInvalid, message.to_owned()));
         }
         Ok(output.stdout.iter().map(|byte| format!("{byte:02x}")).collect())
     }
@@ -100,6 +101,7 @@ fn openssl<'s>(key: &Path, words: impl IntoIterator<Item = &'s OsStr>) -> Result
     output.map_err(|error| {
         bad(
             key,
+            Code::Unreadable,
             match error.kind() {
                 io::ErrorKind::NotFound => "there is no openssl, which signs; install it".to_owned(),
                 _ => format!("openssl cannot be run: {error}"),
@@ -108,6 +110,12 @@ fn openssl<'s>(key: &Path, words: impl IntoIterator<Item = &'s OsStr>) -> Result
     })
 }
 
-fn bad(path: &Path, message: String) -> Finding {
-    Finding::with(path.display().to_string(), Code::Unreadable, message)
+/// A file that the system does not open, or that is not what was wanted.
+fn unread(path: &Path, what: &str, wrong: Code, error: &io::Error) -> Finding {
+    let code = if error.raw_os_error().is_some() { Code::Unreadable } else { wrong };
+    bad(path, code, format!("the {what} cannot be read: {error}"))
+}
+
+fn bad(path: &Path, code: Code, message: String) -> Finding {
+    Finding::with(path.display().to_string(), code, message)
 }
