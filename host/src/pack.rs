@@ -141,7 +141,13 @@ fn properties(making: &Making<'_>, recipe: &Recipe, text: &Source) -> Result<Pro
     for (id, machine) in &recipe.machines {
         let all = match &machine.agent {
             Some(directory) => {
-                let asked = Declared::ask(&making.directory.join(directory.get_ref()), making.agent)?;
+                let place = making.directory.join(directory.get_ref());
+                if let Some(why) = Declared::lacks(&place) {
+                    let shown = quoted(&directory.get_ref().to_string_lossy());
+                    let message = format!("the agent's configuration {shown} is none: {why}");
+                    return Err(vec![text.finding(Code::Recipe, directory.span().start, message)]);
+                }
+                let asked = Declared::ask(&place, making.agent)?;
                 properties::declared(&asked.sections)
             }
             None => Vec::new(),

@@ -1,7 +1,7 @@
 //! Descriptors beside what an appliance declares, as its own agent says it.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 mod common;
@@ -314,6 +314,12 @@ fn an_appliance_is_a_directory_or_an_image() {
     fs::create_dir_all(image.join("templates")).expect("made");
     fs::copy(scratch.path().join("agent/agent.toml"), image.join("agent.toml")).expect("copied");
     assert_eq!(check(scratch.path(), "vm=image").1, Some(0));
+    // The links of an image lead through its root.
+    fs::create_dir(scratch.path().join("linked")).expect("made");
+    fs::rename(scratch.path().join("image/etc"), scratch.path().join("linked/there")).expect("moved");
+    symlink("/there", scratch.path().join("linked/etc")).expect("made");
+    assert_eq!(check(scratch.path(), "vm=linked").1, Some(0));
+    fs::create_dir_all(scratch.path().join("bare/etc/ovf-agent")).expect("made");
     for (place, want) in [
         (
             "VM=agent",
@@ -322,6 +328,11 @@ fn an_appliance_is_a_directory_or_an_image() {
         (
             "vm=none",
             "none: error: there is no such directory; name one with agent.toml, or an image's root [unreadable]",
+        ),
+        (
+            "vm=bare",
+            "bare: error: there is no agent.toml in it, and as in an image's root none in etc/ovf-agent, run/ovf-agent or \
+             usr/lib/ovf-agent; name a directory with agent.toml, or an image's root [agent-unusable]",
         ),
         ("vm=", "ovf-host: --agent `vm=` names no directory"),
     ] {

@@ -236,6 +236,14 @@ fn files_that_cannot_be_packed_are_told_by_their_place() {
         ("disks = [\"fifo\"]", ":4:10: error: the image `fifo` cannot be packed: it is no regular file"),
         ("licence = \"dir\"", ":4:11: error: the licence `dir` cannot be read: it is no regular file"),
         (
+            "agent = \".\"",
+            ":4:9: error: the agent's configuration `.` is none: there is no agent.toml in it, and as in an image's root none in etc",
+        ),
+        (
+            "agent = \"empty.img\"",
+            ":4:9: error: the agent's configuration `empty.img` is none: it is no directory",
+        ),
+        (
             "licence = \"licence\"",
             ":4:11: error: the licence `licence` has a character that XML forbids; remove it",
         ),

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
@@ -20,6 +21,10 @@ use crate::finding::{At, Code, Finding};
 use crate::program::{Limits, Program, complaint};
 use crate::scratch;
 use crate::xml::Source;
+
+/// Where an agent has its configuration: in a directory of its own, or in an image.
+const PLACES: [&str; 4] =
+    ["agent.toml", "etc/ovf-agent/agent.toml", "run/ovf-agent/agent.toml", "usr/lib/ovf-agent/agent.toml"];
 
 /// What an agent may take: it answers at once.
 pub(super) const AGENT: Limits = Limits { time: Some(Duration::from_secs(60)), bytes: 16 << 20 };
@@ -81,6 +86,9 @@ impl Declared {
             let message = "there is no such directory; name one with agent.toml, or an image's root";
             return Err(vec![Finding::with(&shown, Code::Unreadable, message)]);
         }
+        if let Some(why) = Self::lacks(directory) {
+            return Err(cannot(why.to_owned()));
+        }
         // What it is asked later is handed to it in a file.
         scratch::File::new(&env::temp_dir()).map_err(|error| cannot(scratch::unwritten(&error)))?;
         let output = run(&["check", "--json"])?;
@@ -112,6 +120,16 @@ impl Declared {
         Ok(Self { sections: String::from_utf8_lossy(&output.stdout).into_owned(), reads: properties })
     }
 
+    /// Why there is no configuration of an agent there. The agent would tell it by options that only itself has.
+    pub fn lacks(directory: &Path) -> Option<&'static str> {
+        if !directory.is_dir() {
+            return Some("it is no directory; name one with agent.toml, or an image's root");
+        }
+        let message = "there is no agent.toml in it, and as in an image's root none in etc/ovf-agent, run/ovf-agent or \
+                       usr/lib/ovf-agent; name a directory with agent.toml, or an image's root";
+        PLACES.iter().all(|it| !may_be_there(directory, it)).then_some(message)
+    }
+
     /// The parameters that the guest's own properties feed, as properties, by their names in the guest.
     pub(super) fn parameters(&self) -> Option<BTreeMap<String, Property>> {
         let text = format!(
@@ -130,6 +148,20 @@ impl Declared {
         }
         Some(all)
     }
+}
+
+/// Whether the agent might find this. A link in an image leads through the image's root: the agent follows it, we do not.
+fn may_be_there(directory: &Path, place: &str) -> bool {
+    let mut path = directory.to_owned();
+    for name in Path::new(place) {
+        path.push(name);
+        match path.symlink_metadata() {
+            Ok(it) if it.is_symlink() => return true,
+            Ok(_) => {}
+            Err(error) => return !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+        }
+    }
+    true
 }
 
 /// An agent that is to look at an appliance: a directory with `agent.toml`, or a whole image.
