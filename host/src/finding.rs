@@ -65,7 +65,7 @@ macro_rules! codes {
 }
 
 codes! {
-    Unreadable "unreadable" Error "A file of the package cannot be read."
+    Unreadable "unreadable" Error "A file cannot be read, or a program that is needed cannot be run."
     TooLarge "too-large" Error "A descriptor, manifest, certificate or bundle, or something in it, is larger than any real one."
     NoDescriptor "no-descriptor" Error "The archive has no descriptor."
     SeveralDescriptors "several-descriptors" Error "The archive has more than one descriptor."
@@ -172,7 +172,7 @@ codes! {
     MessageMissing "message-missing" Note "A language lacks texts."
 
     AgentUnknownMachine "agent-unknown-machine" Error "An appliance is named for a virtual machine that there is not."
-    AgentUnusable "agent-unusable" Error "An appliance's agent refuses its configuration, or cannot be asked."
+    AgentUnusable "agent-unusable" Error "An appliance's agent refuses its configuration, or its answer is not understood."
     AgentUnread "agent-unread" Warning "No parameter of the appliance reads a property."
     AgentUnused "agent-unused" Note "A parameter of the appliance that a property feeds is used by nothing in it."
     AgentUnfed "agent-unfed" Warning "No property feeds a parameter of the appliance."

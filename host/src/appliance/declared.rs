@@ -74,9 +74,11 @@ impl Declared {
     pub fn ask(directory: &Path, program: &Path) -> Result<Self, Vec<Finding>> {
         let shown = directory.display().to_string();
         let cannot = |why: String| vec![Finding::with(&shown, Code::AgentUnusable, why)];
+        // This machine's fault, and not the appliance's.
+        let unable = |why: String| vec![Finding::with(&shown, Code::Unreadable, why)];
         let run = |words: &[&str]| -> Result<Output, Vec<Finding>> {
             command(program, directory, words, None).run(AGENT).map_err(|error| {
-                cannot(format!(
+                unable(format!(
                     "{} cannot be run: {error}; install ovf-agent, or name it with --agent-program",
                     program.display()
                 ))
@@ -90,7 +92,7 @@ impl Declared {
             return Err(cannot(why.to_owned()));
         }
         // What it is asked later is handed to it in a file.
-        scratch::File::new(&env::temp_dir()).map_err(|error| cannot(scratch::unwritten(&error)))?;
+        scratch::File::new(&env::temp_dir()).map_err(|error| unable(scratch::unwritten(&error)))?;
         let output = run(&["check", "--json"])?;
         let strange = |said: &Output| {
             let first = complaint(said);
