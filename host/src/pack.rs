@@ -170,10 +170,10 @@ fn appliances(making: &Making<'_>, recipe: &Recipe) -> Vec<Appliance> {
     recipe.machines.iter().filter_map(one).collect()
 }
 
-/// Whose fault it is that a file of the recipe cannot be taken: the system's, which does not open it, or the recipe's, since
-/// the file is not what is wanted there.
-fn fault(error: &io::Error) -> Code {
-    if error.raw_os_error().is_some() { Code::Unreadable } else { Code::Recipe }
+/// Whose fault it is that a file cannot be taken: the system's, which does not open it, or that of whoever named it, since it
+/// is not what is wanted there.
+fn fault(error: &io::Error, wrong: Code) -> Code {
+    if error.raw_os_error().is_some() { Code::Unreadable } else { wrong }
 }
 
 /// The text that somebody has to accept.
@@ -183,7 +183,8 @@ fn licence(making: &Making<'_>, text: &Source, path: &Spanned<PathBuf>) -> Resul
         text.finding(code, path.span().start, format!("the licence {shown} {message}"))
     };
     let licence = bounded::text(&making.directory.join(path.get_ref()), MAX_LICENCE);
-    let licence = licence.map_err(|error| bad(fault(&error), format!("cannot be read: {error}")))?;
+    let licence =
+        licence.map_err(|error| bad(fault(&error, Code::Recipe), format!("cannot be read: {error}")))?;
     match is_forbidden(&licence) {
         true => Err(bad(Code::Recipe, "has a character that XML forbids; remove it".to_owned())),
         false => Ok(licence),
@@ -211,7 +212,8 @@ fn disks(
             let message = format!("the image {} cannot be packed: {message}", quoted(disk.get_ref()));
             text.finding(code, disk.span().start, message)
         };
-        let format = image::format(&image).map_err(|error| bad((fault(&error), error.to_string())))?;
+        let format =
+            image::format(&image).map_err(|error| bad((fault(&error, Code::Recipe), error.to_string())))?;
         if output.is_some() && fs::metadata(&image).ok().map(|it| identity(&it)) == output {
             let message = "the package would take its place; give it another name".to_owned();
             return Err(bad((Code::Unreadable, message)));

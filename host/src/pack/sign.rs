@@ -13,6 +13,7 @@ use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
 
+use super::fault;
 use crate::bounded;
 use crate::finding::{Code, Finding};
 use crate::package::certificate::{CERTIFICATE, refusal};
@@ -112,8 +113,7 @@ fn openssl<'s>(key: &Path, words: impl IntoIterator<Item = &'s OsStr>) -> Result
 
 /// A file that the system does not open, or that is not what was wanted.
 fn unread(path: &Path, what: &str, wrong: Code, error: &io::Error) -> Finding {
-    let code = if error.raw_os_error().is_some() { Code::Unreadable } else { wrong };
-    bad(path, code, format!("the {what} cannot be read: {error}"))
+    bad(path, fault(error, wrong), format!("the {what} cannot be read: {error}"))
 }
 
 fn bad(path: &Path, code: Code, message: String) -> Finding {
