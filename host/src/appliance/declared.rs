@@ -78,10 +78,12 @@ impl Declared {
         let unable = |why: String| vec![Finding::with(&shown, Code::Unreadable, why)];
         let run = |words: &[&str]| -> Result<Output, Vec<Finding>> {
             command(program, directory, words, None).run(AGENT).map_err(|error| {
-                unable(format!(
+                let message = format!(
                     "{} cannot be run: {error}; install ovf-agent, or name it with --agent-program",
                     program.display()
-                ))
+                );
+                // One that runs, and answers without end or not at all, is another program.
+                if error.raw_os_error().is_some() { unable(message) } else { cannot(message) }
             })
         };
         if !directory.is_dir() {
